@@ -1,0 +1,60 @@
+#!/usr/bin/env bash
+# Installs what reads our tables beside us: Spark with Hudi's Java bundle, and the `hudi` wheel (hudi-rs).
+#
+#   install.sh [HUDI-VERSION ...]     of Hudi's Java: 0.14.0 0.15.0 1.0.2 1.1.1 1.2.0 (default 0.15.0)
+#
+# Everything goes to ${HUDI_PEERS:-$HOME/.cache/hudi-peers}: spark-3.5/ and spark-3.4/ (virtual environments), hudi-rs/
+# (another one), jars/. Only what is missing is fetched, so a second run takes a second or two. Java 11 or 17, Maven and
+# Python's venv come from the system; where they are absent, apt-get brings them, which needs root.
+set -euo pipefail
+
+PEERS="${HUDI_PEERS:-$HOME/.cache/hudi-peers}"
+MAVEN_PLUGIN=org.apache.maven.plugins:maven-dependency-plugin:3.6.1
+HUDI_RS=0.5.0
+
+packages=()
+# A runtime alone is enough for Spark, but Maven's package brings one anyway: take the one named here first.
+command -v java >/dev/null || packages+=(openjdk-17-jre-headless)
+command -v mvn >/dev/null || packages+=(maven)
+command -v python3 >/dev/null || packages+=(python3)
+python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv)
+if [ ${#packages[@]} -gt 0 ]; then
+    apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null
+fi
+
+mkdir -p "$PEERS/jars"
+
+# venv NAME MODULE REQUIREMENT...: a virtual environment in which MODULE can be imported.
+venv() {
+    local python="$PEERS/$1/bin/python" module="$2"
+    "$python" -c "import $module" 2>/dev/null && return
+    python3 -m venv --clear "$PEERS/$1"
+    "$python" -m pip install --quiet --disable-pip-version-check "${@:3}"
+}
+
+# jar ARTIFACT VERSION: one of Hudi's bundles. A broken download leaves no file of the final name behind.
+jar() {
+    [ -s "$PEERS/jars/$1-$2.jar" ] && return
+    local partial="$PEERS/jars/.partial"
+    rm -rf "$partial"
+    mvn -q -B "$MAVEN_PLUGIN:get" -Dartifact="org.apache.hudi:$1:$2" -Dtransitive=false
+    mvn -q -B "$MAVEN_PLUGIN:copy" -Dartifact="org.apache.hudi:$1:$2" -DoutputDirectory="$partial" -Dmdep.useBaseVersion=true
+    mv "$partial/$1-$2.jar" "$PEERS/jars/"
+    rmdir "$partial"
+}
+
+venv hudi-rs hudi "hudi==$HUDI_RS" pyarrow
+[ $# -gt 0 ] || set -- 0.15.0
+for version in "$@"; do
+    case "$version" in
+    0.14.0)
+        venv spark-3.4 pyspark pyspark==3.4.4
+        jar hudi-spark3.4-bundle_2.12 "$version"
+        ;;
+    *)
+        venv spark-3.5 pyspark pyspark==3.5.9
+        jar hudi-spark3.5-bundle_2.12 "$version"
+        ;;
+    esac
+done

@@ -1,0 +1,243 @@
+//! A message taken apart: the `{"schema":…,"payload":…}` wrapper, the members of the envelope, and what kind of message it is.
+//!
+//! Order of members is free, but guessed from the message before. Not here: what the row images hold ([`super::rows`]).
+
+use crate::decoder::SkipReason;
+use crate::scan::{Scan, Scanned};
+
+/// Guesses the members of an object from the object before it, whose producer writes all alike.
+#[derive(Debug, Default)]
+pub(crate) struct Guess {
+    last: Vec<u8>,
+}
+
+/// The number of a member that is not known.
+pub(crate) const OTHER: u8 = u8::MAX;
+
+impl Guess {
+    /// Takes the name of the `place`-th member: its number in `members` (each `"name":`), or [`OTHER`].
+    #[inline]
+    pub(crate) fn member(&mut self, scan: &mut Scan<'_>, place: usize, members: &[&[u8]]) -> Scanned<u8> {
+        if let Some(guess) = self.last.get(place)
+            && let Some(token) = members.get(usize::from(*guess))
+            && scan.take(token)
+        {
+            return Ok(*guess);
+        }
+        self.learn(scan, place, members)
+    }
+
+    fn learn(&mut self, scan: &mut Scan<'_>, place: usize, members: &[&[u8]]) -> Scanned<u8> {
+        let name = scan.key()?.to_text()?;
+        let is = |token: &&[u8]| token.get(1..token.len() - 2) == Some(name.as_bytes());
+        let number = members.iter().position(is).and_then(|i| u8::try_from(i).ok()).unwrap_or(OTHER);
+        if place < 64 {
+            self.last.resize(self.last.len().max(place + 1), OTHER);
+            self.last[place] = number;
+        }
+        Ok(number)
+    }
+}
+
+/// Whether a member is there, and where its value stands.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Image {
+    #[default]
+    Absent,
+    Null,
+    /// An object, from byte to byte of the scanned text.
+    Object(usize, usize),
+    /// Something else.
+    Other,
+}
+
+pub(crate) const BEFORE: u8 = 0;
+pub(crate) const AFTER: u8 = 1;
+pub(crate) const SOURCE: u8 = 2;
+pub(crate) const OP: u8 = 3;
+const STATUS: u8 = 4;
+const ID: u8 = 5;
+const TS_MS: u8 = 6;
+const DDL: u8 = 7;
+const TABLE_CHANGES: u8 = 8;
+const AGGREGATE_TYPE: u8 = 9;
+
+/// The members of an envelope, and those that tell other messages; the rest is skipped, but guessed.
+pub(crate) const MEMBERS: &[&[u8]] = &[
+    b"\"before\":", b"\"after\":", b"\"source\":", b"\"op\":", b"\"status\":", b"\"id\":", b"\"ts_ms\":", b"\"ddl\":",
+    b"\"tableChanges\":", b"\"aggregate_type\":", b"\"transaction\":", b"\"ts_us\":", b"\"ts_ns\":", b"\"message\":",
+];
+
+/// Which members a payload has: tells messages without schema apart.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Seen {
+    bits: u16,
+    /// Members in all, known or not.
+    pub(crate) members: usize,
+}
+
+impl Seen {
+    /// Notes a member; whether it was noted before, which no known member may be.
+    pub(crate) const fn twice(&mut self, member: u8) -> bool {
+        self.members += 1;
+        if member >= 16 {
+            return false;
+        }
+        let bit = 1 << member;
+        let twice = self.bits & bit != 0;
+        self.bits |= bit;
+        twice
+    }
+
+    const fn has(self, member: u8) -> bool {
+        self.bits & (1 << member) != 0
+    }
+
+    /// Whether the payload is a change of a row; a row may have columns of any name, an envelope has these.
+    pub(crate) const fn is_change(self) -> bool {
+        self.has(OP) && self.has(SOURCE)
+    }
+
+    /// Why a payload that is no change is skipped; `None` where it is nothing we know.
+    pub(crate) const fn control(self) -> Option<SkipReason> {
+        if self.is_change() {
+            None
+        } else if self.has(DDL) || self.has(TABLE_CHANGES) {
+            Some(SkipReason::SchemaChange)
+        } else if self.has(STATUS) && self.has(ID) {
+            Some(SkipReason::Transaction)
+        } else if self.has(AGGREGATE_TYPE) {
+            Some(SkipReason::Notification)
+        } else if self.has(TS_MS) && self.members == 1 {
+            Some(SkipReason::Heartbeat)
+        } else {
+            None
+        }
+    }
+}
+
+/// The two members of the wrapper that a JSON converter with schemas writes, from byte to byte.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wrapper {
+    pub(crate) schema: (usize, usize),
+    pub(crate) payload: (usize, usize),
+}
+
+impl Wrapper {
+    /// Reads the wrapper; `None` where the text is an object of another kind, or no object. `scan` is where it was then.
+    pub(crate) fn read(scan: &mut Scan<'_>) -> Scanned<Option<Self>> {
+        scan.peek();
+        let start = scan.at();
+        let wrapper = Self::members(scan)?;
+        if wrapper.is_none() {
+            scan.back_to(start);
+        }
+        Ok(wrapper)
+    }
+
+    fn members(scan: &mut Scan<'_>) -> Scanned<Option<Self>> {
+        let (mut schema, mut payload) = (None, None);
+        if scan.peek() != b'{' {
+            return Ok(None);
+        }
+        scan.expect(b'{', "want an object")?;
+        let mut first = true;
+        while scan.member(first)? {
+            first = false;
+            let name = scan.key()?;
+            let slot = match name.raw {
+                "schema" if schema.is_none() => &mut schema,
+                "payload" if payload.is_none() => &mut payload,
+                _ => return Ok(None),
+            };
+            let kind = scan.peek();
+            if name.raw == "schema" && kind != b'{' && kind != b'n' {
+                return Ok(None);
+            }
+            let from = scan.at();
+            scan.skip()?;
+            *slot = Some((from, scan.at()));
+        }
+        scan.end()?;
+        Ok(schema.zip(payload).map(|(schema, payload)| Self { schema, payload }))
+    }
+}
+
+/// Why a message holds no change, told without decoding it: for messages of another topic than the buffered ones.
+/// `None`: it may hold one.
+pub(crate) fn control(value: &[u8]) -> Option<SkipReason> {
+    let mut scan = Scan::new(value, 0).ok()?;
+    if let Some(wrapper) = Wrapper::read(&mut scan).ok()? {
+        scan = scan.part(wrapper.payload.0, wrapper.payload.1);
+    }
+    if scan.null().ok()? {
+        return Some(SkipReason::Tombstone);
+    }
+    let mut seen = Seen::default();
+    let mut guess = Guess::default();
+    scan.expect(b'{', "want an object").ok()?;
+    while scan.member(seen.members == 0).ok()? {
+        let member = guess.member(&mut scan, seen.members, MEMBERS).ok()?;
+        scan.skip().ok()?;
+        seen.twice(member);
+    }
+    scan.end().ok()?;
+    seen.control()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_are_told_without_schema() {
+        for (text, reason) in [
+            (r#"{"ts_ms":1}"#, Some(SkipReason::Heartbeat)),
+            (r#"{"schema":null,"payload":{"ts_ms":1}}"#, Some(SkipReason::Heartbeat)),
+            (r#"{"status":"BEGIN","id":"1","ts_ms":1}"#, Some(SkipReason::Transaction)),
+            (r#"{"source":{},"ddl":"x","tableChanges":[]}"#, Some(SkipReason::SchemaChange)),
+            (r#"{"id":"1","type":"x","aggregate_type":"y"}"#, Some(SkipReason::Notification)),
+            (r#"{"payload":null,"schema":{}}"#, Some(SkipReason::Tombstone)),
+            ("null", Some(SkipReason::Tombstone)),
+            (r#"{"op":"c","source":{},"ddl":1}"#, None),
+            (r#"{"id":1,"name":"x"}"#, None),
+            (r#"{"ts_ms":1,"x":2}"#, None),
+            ("[1]", None),
+            ("{", None),
+        ] {
+            assert_eq!(control(text.as_bytes()), reason, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_row_with_a_column_called_schema_is_no_wrapper() {
+        for (text, wrapped) in [
+            (r#"{"schema":{"type":"struct"},"payload":1}"#, true), (r#"{"payload":1,"schema":null}"#, true),
+            (r#"{"schema":"public","payload":1}"#, false), (r#"{"schema":{}}"#, false), (r#"{"schema":{},"payload":1,"x":1}"#, false), ("1", false),
+        ] {
+            let mut scan = Scan::new(text.as_bytes(), 0).unwrap();
+            assert_eq!(Wrapper::read(&mut scan).unwrap().is_some(), wrapped, "{text}");
+            assert!(wrapped || scan.at() == 0);
+        }
+    }
+
+    #[test]
+    fn members_are_guessed_and_learnt_anew() {
+        let mut guess = Guess::default();
+        for text in [r#"{"op":1,"x":2,"before":3}"#, r#"{"op":1,"x":2,"before":3}"#, r#"{"before":1,"op":2,"\u0061fter":3}"#, r#"{"op":1}"#] {
+            let mut scan = Scan::new(text.as_bytes(), 0).unwrap();
+            scan.expect(b'{', "").unwrap();
+            let mut read = vec![];
+            while scan.member(read.is_empty()).unwrap() {
+                read.push(guess.member(&mut scan, read.len(), MEMBERS).unwrap());
+                scan.skip().unwrap();
+            }
+            let expected: &[u8] = match text.as_bytes()[2] {
+                b'b' => &[BEFORE, OP, AFTER],
+                _ if text.len() > 9 => &[OP, OTHER, BEFORE],
+                _ => &[OP],
+            };
+            assert_eq!(read, expected);
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! Change-data-capture messages to Arrow columns, without I/O.
+//!
+//! A [`Decoder`] is pushed one [`Message`] at a time and hands over [`hudi_core::change::ChangeBatch`]es: the row images in the
+//! types that a Hudi table can hold, what happened to each row, where it came from, and what orders the changes of one row.
+//! It is synchronous and sees no table, no topic list and no network.
+//!
+//! Reading order: [`decoder`] (the contract), [`debezium`] (the envelope), `scan` (JSON), `columns` (growing columns that can
+//! take a row back), `temporal` and `decimal` (texts and bytes to numbers), [`testing`] (what every decoder must do).
+//!
+//! Not here: which change wins, keys and partition paths, and what was committed already.
+
+pub mod columns;
+pub mod debezium;
+mod decimal;
+pub mod decoder;
+mod error;
+mod scan;
+mod temporal;
+pub mod testing;
+
+pub use decoder::{Decoded, Decoder, Header, Message, SkipReason};
+pub use error::{DecodeError, Part};

@@ -1,0 +1,223 @@
+//! [`Folder`]: one row's changes, in the order of their arrival, folded onto what is stored.
+
+use arrow::buffer::BooleanBuffer;
+
+use super::order::{OrderValue, Orders};
+use crate::change::Op;
+
+/// The changes that are folded: row `i` of every member speaks of the same change.
+#[derive(Debug, Clone, Copy)]
+pub struct Changes<'a> {
+    /// What happened.
+    pub ops: &'a [Op],
+    /// Orders, epoch included. Null: judged by arrival.
+    pub orders: &'a Orders,
+    /// For each column: the changes that did not send it.
+    pub unsent: &'a [Option<BooleanBuffer>],
+}
+
+/// A row whose value is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RowRef {
+    /// The stored row.
+    Stored,
+    /// The change of this index.
+    Change(u32),
+}
+
+/// A column that is not taken from the row's image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Override {
+    /// The column's index among the changes' columns.
+    pub column: usize,
+    /// The row that it is taken from.
+    pub from: RowRef,
+}
+
+/// What becomes of a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// No change applied: the row stays as it is, or absent.
+    Untouched,
+    /// The row is written: the image of change `image`, but for [`Folder::overrides`]; its order is that of `order`.
+    Written {
+        /// The change whose columns the row takes.
+        image: u32,
+        /// The row whose order it takes.
+        order: RowRef,
+    },
+    /// The row is gone, or was never stored.
+    Removed,
+}
+
+/// Folds the changes of one row after the other; holds what its results refer to.
+#[derive(Debug)]
+pub struct Folder<'a> {
+    changes: Changes<'a>,
+    masks: Vec<(usize, &'a BooleanBuffer)>,
+    overrides: Vec<Override>,
+    scratch: Vec<Override>,
+    unfilled: Vec<u32>,
+    ignored: u64,
+}
+
+struct Current<'o> {
+    image: Option<RowRef>,
+    order: OrderValue<'o>,
+    order_of: RowRef,
+    touched: bool,
+}
+
+impl<'a> Folder<'a> {
+    /// A folder for these changes.
+    #[must_use]
+    pub fn new(changes: Changes<'a>) -> Self {
+        let masks = changes.unsent.iter().enumerate().filter_map(|(c, mask)| Some((c, mask.as_ref()?))).collect();
+        Self { changes, masks, overrides: vec![], scratch: vec![], unfilled: vec![], ignored: 0 }
+    }
+
+    /// Folds the changes of one row, given in the order of their arrival, onto the order of its stored row, if any.
+    pub fn fold(&mut self, chain: impl IntoIterator<Item = u32>, stored: Option<OrderValue<'a>>) -> Fate {
+        let mut current = Current {
+            image: stored.map(|_| RowRef::Stored),
+            order: stored.unwrap_or(OrderValue::Lowest),
+            order_of: RowRef::Stored,
+            touched: false,
+        };
+        self.overrides.clear();
+        let mut known = stored.is_some();
+        for change in chain {
+            let (op, order) = (self.changes.ops[change as usize], self.changes.orders.value(change as usize));
+            let by_arrival = op == Op::Snapshot || order == OrderValue::Lowest;
+            if !by_arrival && order < current.order {
+                self.ignored += 1;
+                continue;
+            }
+            if !self.take_image(&mut current, change, op) {
+                continue;
+            }
+            if !by_arrival || !known {
+                (current.order, current.order_of) = (order, RowRef::Change(change));
+            }
+            known = true;
+        }
+        match current.image {
+            _ if !current.touched => Fate::Untouched,
+            Some(RowRef::Change(image)) => Fate::Written { image, order: current.order_of },
+            _ => Fate::Removed,
+        }
+    }
+
+    /// Makes the change's image the current one; `false` where columns that it lacks stand nowhere.
+    fn take_image(&mut self, current: &mut Current<'a>, change: u32, op: Op) -> bool {
+        if op == Op::Delete {
+            current.image = None;
+            self.overrides.clear();
+        } else if self.masks.iter().any(|(_, mask)| mask.value(change as usize)) {
+            let Some(image) = current.image else {
+                self.unfilled.push(change);
+                return false;
+            };
+            self.fill_from(image, change);
+            current.image = Some(RowRef::Change(change));
+        } else {
+            self.overrides.clear();
+            current.image = Some(RowRef::Change(change));
+        }
+        current.touched = true;
+        true
+    }
+
+    fn fill_from(&mut self, image: RowRef, change: u32) {
+        self.scratch.clear();
+        for (column, mask) in &self.masks {
+            if mask.value(change as usize) {
+                let from = self.overrides.iter().find(|o| o.column == *column).map_or(image, |o| o.from);
+                self.scratch.push(Override { column: *column, from });
+            }
+        }
+        std::mem::swap(&mut self.overrides, &mut self.scratch);
+    }
+
+    /// The columns of the last [`Fate::Written`] that stand in another row than its image.
+    #[must_use]
+    pub fn overrides(&self) -> &[Override] {
+        &self.overrides
+    }
+
+    /// Changes that lack columns which stand nowhere: not applied.
+    #[must_use]
+    pub fn unfilled(&self) -> &[u32] {
+        &self.unfilled
+    }
+
+    /// How many changes were older than what they met.
+    #[must_use]
+    pub fn ignored(&self) -> u64 {
+        self.ignored
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Op::{Delete, Insert, Snapshot, Update};
+    use arrow::array::Int64Array;
+
+    /// Folds changes (operation, order, column 0 was sent) onto a stored order.
+    fn fold(stored: Option<i64>, changes: &[(Op, i64, bool)]) -> (Fate, Vec<Override>, Vec<u32>) {
+        let ops: Vec<Op> = changes.iter().map(|c| c.0).collect();
+        let orders = Orders::Long(changes.iter().map(|c| (c.0 != Snapshot).then_some(c.1)).collect::<Int64Array>());
+        let unsent = [Some(changes.iter().map(|c| !c.2).collect::<BooleanBuffer>()), None];
+        let mut folder = Folder::new(Changes { ops: &ops, orders: &orders, unsent: &unsent });
+        let fate = folder.fold(0..changes.len() as u32, stored.map(OrderValue::Long));
+        (fate, folder.overrides().to_vec(), folder.unfilled().to_vec())
+    }
+
+    fn written(image: u32, order: RowRef) -> Fate {
+        Fate::Written { image, order }
+    }
+
+    #[test]
+    fn the_greater_order_wins_and_of_equals_the_later() {
+        assert_eq!(fold(None, &[(Insert, 5, true), (Update, 4, true)]).0, written(0, RowRef::Change(0)));
+        assert_eq!(fold(None, &[(Insert, 5, true), (Update, 5, true)]).0, written(1, RowRef::Change(1)));
+        assert_eq!(fold(Some(6), &[(Update, 5, true)]).0, Fate::Untouched);
+        assert_eq!(fold(Some(6), &[(Update, 6, true)]).0, written(0, RowRef::Change(0)));
+        assert_eq!(fold(Some(6), &[(Delete, 7, true), (Insert, 6, true)]).0, Fate::Removed);
+        assert_eq!(fold(Some(6), &[(Delete, 7, true), (Insert, 8, true)]).0, written(1, RowRef::Change(1)));
+        assert_eq!(fold(None, &[(Delete, 7, true)]).0, Fate::Removed);
+        assert_eq!(fold(Some(9), &[(Delete, 7, true)]).0, Fate::Untouched);
+    }
+
+    #[test]
+    fn a_snapshot_row_replaces_by_arrival_and_keeps_the_order() {
+        assert_eq!(fold(Some(9), &[(Snapshot, 0, true)]).0, written(0, RowRef::Stored));
+        assert_eq!(fold(None, &[(Snapshot, 0, true)]).0, written(0, RowRef::Change(0)));
+        assert_eq!(fold(None, &[(Insert, 3, true), (Snapshot, 0, true)]).0, written(1, RowRef::Change(0)));
+        let older = [(Insert, 3, true), (Snapshot, 0, true), (Update, 2, true)];
+        assert_eq!(fold(None, &older).0, written(1, RowRef::Change(0)));
+        assert_eq!(fold(None, &[(Delete, 3, true), (Snapshot, 0, true)]).0, written(1, RowRef::Change(0)));
+    }
+
+    #[test]
+    fn a_column_that_was_not_sent_stays_where_it_stands() {
+        let (fate, overrides, _) = fold(Some(1), &[(Update, 2, false)]);
+        assert_eq!(fate, written(0, RowRef::Change(0)));
+        assert_eq!(overrides, [Override { column: 0, from: RowRef::Stored }]);
+
+        let (_, overrides, _) = fold(Some(1), &[(Update, 2, true), (Update, 3, false), (Update, 4, false)]);
+        assert_eq!(overrides, [Override { column: 0, from: RowRef::Change(0) }]);
+
+        let (fate, overrides, _) = fold(Some(1), &[(Update, 2, false), (Update, 3, true)]);
+        assert_eq!((fate, overrides), (written(1, RowRef::Change(1)), vec![]));
+    }
+
+    #[test]
+    fn what_stands_nowhere_is_told_and_not_applied() {
+        let (fate, _, unfilled) = fold(None, &[(Update, 2, false)]);
+        assert_eq!((fate, unfilled), (Fate::Untouched, vec![0]));
+        let (fate, _, unfilled) = fold(Some(1), &[(Delete, 2, true), (Insert, 3, false)]);
+        assert_eq!((fate, unfilled), (Fate::Removed, vec![1]));
+    }
+}

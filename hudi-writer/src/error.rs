@@ -1,0 +1,108 @@
+//! [`Error`]: one variant for each different thing that a caller would do.
+
+use std::sync::Arc;
+
+use hudi_core::change::Origin;
+
+/// What a table can answer instead of a result.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// There is no Hudi table at the place. Create it, or correct the place.
+    #[error("no Hudi table at {url}: want `.hoodie/hoodie.properties` there")]
+    NotFound {
+        /// The table's place.
+        url: String,
+    },
+    /// There is a table already. Open it.
+    #[error("there is a Hudi table at {url} already")]
+    AlreadyExists {
+        /// The table's place.
+        url: String,
+    },
+    /// The table, or what was asked of it, is something that we do not write. Nothing was changed.
+    #[error("refused: {what}: {why}")]
+    Refused {
+        /// What is refused.
+        what: String,
+        /// Why, and what to do instead.
+        why: String,
+    },
+    /// A setting's value cannot be used.
+    #[error("{setting} = `{value}`: want {want}")]
+    Setting {
+        /// The setting's name.
+        setting: String,
+        /// Its value.
+        value: String,
+        /// What would be accepted.
+        want: String,
+    },
+    /// A file of the table is not what it should be. Do not write before it is mended.
+    #[error("{path}: {reason}")]
+    Corrupt {
+        /// The file's path below the table.
+        path: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The store failed. Open the table again: what was half done is rolled back then.
+    #[error("could not {action} {path}")]
+    Store {
+        /// What was tried.
+        action: &'static str,
+        /// The object's path below the table.
+        path: String,
+        /// What the store said.
+        source: Arc<dyn std::error::Error + Send + Sync>,
+    },
+    /// The source sent a change from before what it sent already, with a newer time: it was restored or failed over.
+    #[error("the source `{source_name}` went back: {origin} lies before what is in the table, but is newer")]
+    SourceWentBack {
+        /// The source's name.
+        source_name: String,
+        /// The change that showed it.
+        origin: Origin,
+    },
+    /// A schema, a name, a property or a checkpoint is not as it should be, or cannot be followed.
+    #[error(transparent)]
+    Format(hudi_core::error::Error),
+    /// Columns could not be computed, encoded or decoded.
+    #[error("could not {action} {path}")]
+    Columns {
+        /// What was tried.
+        action: &'static str,
+        /// The file or table part.
+        path: String,
+        /// What arrow or parquet said.
+        source: Arc<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+/// A result of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// A refusal.
+    pub(crate) fn refused(what: impl Into<String>, why: impl Into<String>) -> Self {
+        Self::Refused { what: what.into(), why: why.into() }
+    }
+
+    /// A file that is not what it should be.
+    pub(crate) fn corrupt(path: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self::Corrupt { path: path.into(), reason: reason.into() }
+    }
+
+    /// For `map_err` on what arrow and parquet return.
+    pub(crate) fn columns<E: std::error::Error + Send + Sync + 'static>(
+        action: &'static str,
+        path: &str,
+    ) -> impl FnOnce(E) -> Self {
+        move |source| Self::Columns { action, path: path.to_owned(), source: Arc::new(source) }
+    }
+}
+
+/// The format's own errors, as they are.
+pub(crate) fn format(error: hudi_core::error::Error) -> Error {
+    Error::Format(error)
+}

@@ -1,0 +1,348 @@
+//! One commit, from the buffered changes to the completed instant. The stages stand in [`Flush::run`], in their order.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{Array, BooleanArray, RecordBatch, RecordBatchOptions, StringArray};
+use arrow::compute::cast;
+use arrow::datatypes::SchemaRef;
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt};
+use hudi_core::bloom::BloomFilter;
+use hudi_core::change::{ChangeBatch, OrderKind, Origin, columns};
+use hudi_core::commit::{CommitMetadata, WriteOperation, WriteStat};
+use hudi_core::dead_letter::{DeadLetter, Original, Stage};
+use hudi_core::file_name::{BaseFileName, Marker, MarkerKind, WriteToken};
+use hudi_core::instant::InstantTime;
+use hudi_core::layout;
+use hudi_core::partition_metadata::PartitionMetadata;
+use hudi_core::properties::keys;
+use hudi_core::schema::{avro, types};
+
+use crate::changes::ChangeSet;
+use crate::commit::{Completed, request};
+use crate::cow::{FileMeta, Rewrite};
+use crate::error::{Error, Result, format};
+use crate::file::{BaseFileFooter, EncoderSpec, Encoding, scan};
+use crate::plan::{Plan, PlannedFile, Planner};
+use crate::store::Created;
+use crate::table::{self, Table};
+use crate::writer::{CommitOutcome, Committed, TableWriter};
+
+/// A commit on its way.
+pub(crate) struct Flush<'a> {
+    pub(crate) writer: &'a mut TableWriter,
+    pub(crate) originals: &'a (dyn Fn(&Origin) -> Option<Original> + Sync),
+}
+
+/// A base file that will be written, with its name.
+struct Job {
+    file: PlannedFile,
+    name: BaseFileName,
+    task: usize,
+}
+
+impl Flush<'_> {
+    pub(crate) async fn run(mut self) -> Result<CommitOutcome> {
+        if let Some(with) = self.foreign_commit().await? {
+            return Ok(CommitOutcome::Conflicted { with });
+        }
+        let setting = self.writer.parts.settings.foreign_metadata_table;
+        table::drop_metadata_table(&self.writer.parts.store, setting, &*self.writer.parts.clock).await?;
+        let (changes, plan) = self.plan().await?;
+        self.bury(&changes, &plan)?;
+        self.write(changes, plan).await
+    }
+
+    /// The newest commit that was completed since the table was read.
+    async fn foreign_commit(&mut self) -> Result<Option<InstantTime>> {
+        let writer = &mut *self.writer;
+        let timeline = table::read_timeline(&writer.parts.store, &writer.table.properties).await?;
+        let newest = |timeline: &hudi_core::timeline::Timeline| timeline.completed_writes().next_back().map(|i| i.time);
+        let (known, found) = (newest(&writer.table.timeline), newest(&timeline));
+        writer.table.timeline = timeline;
+        Ok(found.filter(|_| found != known))
+    }
+
+    async fn plan(&mut self) -> Result<(Arc<ChangeSet>, Plan)> {
+        let writer = &mut *self.writer;
+        let columns = match &writer.columns {
+            Some(columns) if writer.buffer.rows() > 0 => Arc::clone(columns),
+            _ => Arc::new(arrow::datatypes::Schema::empty()),
+        };
+        let kind = columns.field_with_name(columns::ORDER).ok().and_then(|f| OrderKind::of(f.data_type()));
+        let changes = Arc::new(writer.buffer.take(&columns, kind.unwrap_or(OrderKind::Long))?);
+        let mut plan = Plan::default();
+        if changes.ops.is_empty() {
+            return Ok((changes, plan));
+        }
+        let planner = Planner {
+            store: &writer.parts.store,
+            clock: &*writer.parts.clock,
+            compute: &writer.parts.compute,
+            changes: &changes,
+            index: writer.index,
+            key_fields: &writer.keys.record_key_fields,
+            target_file_bytes: writer.parts.settings.target_file_bytes,
+            order_column: columns.index_of(columns::ORDER).map_err(Error::columns("plan", "a commit"))?,
+            deletes_must_be_found: table::is_immutable(&writer.table.properties),
+        };
+        for (partition, rows) in by_partition(&changes.partitions) {
+            let slices = writer.table.slices_of(&partition).await?;
+            planner.plan(&partition, rows, slices, &mut plan).await?;
+        }
+        Ok((changes, plan))
+    }
+
+    /// Changes that cannot be applied become dead letters.
+    fn bury(&mut self, changes: &ChangeSet, plan: &Plan) -> Result<()> {
+        let unfilled = "the change lacks columns that the source did not send, and no stored row has them";
+        let not_found = "no such key in the partition that the delete's before-image names";
+        let reasons = plan.unfilled.iter().map(|c| (c, unfilled)).chain(plan.not_found.iter().map(|c| (c, not_found)));
+        for (change, reason) in reasons {
+            let origin = &changes.origins[*change as usize];
+            let original = (self.originals)(origin).ok_or_else(|| {
+                Error::refused(format!("the change {origin}"), format!("{reason}; its message is not at hand"))
+            })?;
+            self.writer.letters.push(DeadLetter { stage: Stage::Write, reason: reason.to_owned(), original });
+        }
+        Ok(())
+    }
+
+    /// Requested → inflight → markers → files → completed.
+    async fn write(self, changes: Arc<ChangeSet>, plan: Plan) -> Result<CommitOutcome> {
+        let writer = self.writer;
+        let store = writer.parts.store.clone();
+        let requested = request(&store, &writer.table.timeline, &*writer.parts.clock).await?;
+        let instant = requested.time();
+        let ignored_changes = plan.ignored;
+        let jobs = jobs(plan.files, instant, &*writer.parts.clock);
+        let mut metadata = CommitMetadata::new(WriteOperation::Upsert);
+        for job in &jobs {
+            metadata.add(announced(job));
+        }
+        let markers: Vec<Marker> = jobs.iter().map(marker).collect();
+        let inflight = requested.inflight(&metadata, &markers).await?;
+
+        let letters = std::mem::take(&mut writer.letters);
+        write_dead_letters(&store, instant, &letters).await?;
+        let written = write_files(writer, &changes, jobs, instant).await?;
+
+        let mut metadata = CommitMetadata::new(WriteOperation::Upsert);
+        metadata.extra_metadata.extend(writer.positions());
+        if let Some(columns) = &writer.columns {
+            let schema = avro::to_avro(writer.table.properties.name(), columns).map_err(format)?;
+            metadata.extra_metadata.insert(CommitMetadata::SCHEMA_KEY.to_owned(), schema);
+        }
+        // Unique to this attempt: tells our completed instant from another's.
+        let attempt = crate::clock::uuid_text(writer.parts.clock.unique_id());
+        metadata.extra_metadata.insert(ATTEMPT_KEY.to_owned(), attempt);
+        for stat in &written {
+            metadata.add(stat.clone());
+        }
+        if inflight.complete(&metadata).await? == Completed::Taken {
+            return Ok(CommitOutcome::Conflicted { with: instant });
+        }
+        writer.table = next_table(&writer.table, writer.columns.clone()).await?;
+        Ok(CommitOutcome::Committed(summed(instant, &written, ignored_changes, letters.len())))
+    }
+}
+
+/// Where a commit names the attempt that made it.
+const ATTEMPT_KEY: &str = "cdc.attempt";
+
+/// The table after a commit of ours: only its timeline and columns are others.
+async fn next_table(table: &Table, columns: Option<SchemaRef>) -> Result<Table> {
+    let timeline = table::read_timeline(&table.store, &table.properties).await?;
+    Ok(Table { timeline, columns, ..table.clone() })
+}
+
+fn by_partition(partitions: &StringArray) -> BTreeMap<String, Vec<u32>> {
+    let mut by_partition: BTreeMap<String, Vec<u32>> = BTreeMap::new();
+    for (row, partition) in partitions.iter().enumerate() {
+        let partition = partition.unwrap_or_default();
+        match by_partition.get_mut(partition) {
+            Some(rows) => rows.push(row as u32),
+            None => drop(by_partition.insert(partition.to_owned(), vec![row as u32])),
+        }
+    }
+    by_partition
+}
+
+/// Names the files. The write token is drawn: a late put of an attempt that died meets no name of ours.
+fn jobs(files: Vec<PlannedFile>, instant: InstantTime, clock: &dyn crate::clock::Clock) -> Vec<Job> {
+    let attempt = (clock.unique_id() & 0x7fff_ffff) as u32;
+    let name = |(task, file): (usize, PlannedFile)| {
+        let write_token = WriteToken::new(task as u32, 0, attempt);
+        let name = BaseFileName::new(file.file_id.clone(), write_token, instant);
+        Job { file, name, task }
+    };
+    files.into_iter().enumerate().map(name).collect()
+}
+
+fn marker(job: &Job) -> Marker {
+    let kind = if job.file.stored.is_some() { MarkerKind::Merge } else { MarkerKind::Create };
+    Marker { partition: job.file.partition.clone(), file_name: job.name.to_string(), kind }
+}
+
+/// What the inflight instant says of a file that is still to be written.
+fn announced(job: &Job) -> WriteStat {
+    WriteStat {
+        file_id: job.file.file_id.to_string(),
+        prev_commit: previous(job),
+        partition_path: job.file.partition.clone(),
+        num_inserts: job.file.plan.inserts.len() as i64,
+        num_update_writes: job.file.plan.updates() as i64,
+        ..WriteStat::default()
+    }
+}
+
+fn previous(job: &Job) -> String {
+    let base = job.file.stored.as_ref().map(|stored| stored.slice.base_instant.to_string());
+    base.unwrap_or_else(|| WriteStat::NO_PREVIOUS_COMMIT.to_owned())
+}
+
+async fn write_dead_letters(
+    store: &crate::store::TableStore,
+    instant: InstantTime,
+    letters: &[DeadLetter],
+) -> Result<()> {
+    if letters.is_empty() {
+        return Ok(());
+    }
+    let mut lines = String::new();
+    for letter in letters {
+        lines.push_str(&letter.to_json_line());
+        lines.push('\n');
+    }
+    store.put(&layout::dead_letters(instant), Bytes::from(lines)).await
+}
+
+/// Writes all files, several at a time; the stats are in the order of the jobs.
+async fn write_files(
+    writer: &TableWriter,
+    changes: &Arc<ChangeSet>,
+    jobs: Vec<Job>,
+    instant: InstantTime,
+) -> Result<Vec<WriteStat>> {
+    let Some(columns) = writer.columns.as_ref().filter(|_| !jobs.is_empty()) else {
+        return Ok(vec![]);
+    };
+    let settings = &writer.parts.settings;
+    let encoding = Encoding { compression: settings.compression, row_group_bytes: settings.row_group_bytes };
+    let spec = EncoderSpec::new(writer.table.properties.name(), columns, encoding)?;
+    ensure_partitions(writer, &jobs, instant).await?;
+    let written = jobs.into_iter().map(|job| write_file(writer, &spec, changes, job, instant));
+    futures::stream::iter(written).buffered(writer.parts.compute.parallel()).try_collect().await
+}
+
+async fn ensure_partitions(writer: &TableWriter, jobs: &[Job], instant: InstantTime) -> Result<()> {
+    let mut partitions: Vec<&str> = jobs.iter().map(|job| job.file.partition.as_str()).collect();
+    partitions.dedup();
+    let store = &writer.parts.store;
+    let ensured = partitions.into_iter().map(|partition| async move {
+        let path = layout::partition_metadata(partition);
+        if store.get(&path).await?.is_some() {
+            return Ok(());
+        }
+        let text = PartitionMetadata::new(instant, partition).to_text();
+        match store.create_once(&path, Bytes::from(text)).await? {
+            Created::Ours | Created::Taken => Ok::<(), Error>(()),
+        }
+    });
+    futures::stream::iter(ensured).buffer_unordered(8).try_collect::<Vec<()>>().await?;
+    Ok(())
+}
+
+async fn write_file(
+    writer: &TableWriter,
+    spec: &EncoderSpec,
+    changes: &Arc<ChangeSet>,
+    job: Job,
+    instant: InstantTime,
+) -> Result<WriteStat> {
+    let Job { file, name, task } = job;
+    let previous_commit =
+        file.stored.as_ref().map_or(WriteStat::NO_PREVIOUS_COMMIT.to_owned(), |s| s.slice.base_instant.to_string());
+    let (inserts, updates, removals) = (file.plan.inserts.len() as i64, file.plan.updates(), file.plan.removals());
+    let path = layout::data_file(&file.partition, &name.to_string());
+    let meta = FileMeta { instant, partition: file.partition.clone(), file_name: name.to_string(), task };
+    let stored_rows = file.stored.as_ref().map_or(0, |stored| stored.footer.rows());
+    let carried = file.stored.as_ref().and_then(|stored| carried_filter(&stored.footer, inserts as u64));
+    let expected_rows = stored_rows + inserts as u64;
+    let (spec, changes, plan) = (spec.clone(), Arc::clone(changes), file.plan);
+    let compute = &writer.parts.compute;
+    let store = &writer.parts.store;
+    let mut rewrite =
+        compute.run(move || Rewrite::new(&spec, changes, plan, meta, carried, expected_rows)).await?;
+    let mut upload = store.upload(path.clone());
+    if let Some(stored) = &file.stored {
+        rewrite = scan(store, &stored.footer, None, compute, rewrite, Some(&mut upload)).await?;
+    }
+    let (last, encoded) = compute.run(move || rewrite.finish()).await?;
+    upload.write(last).await?;
+    let size = upload.finish().await? as i64;
+    Ok(WriteStat {
+        file_id: file.file_id.to_string(),
+        path,
+        prev_commit: previous_commit,
+        num_writes: encoded.rows as i64,
+        num_deletes: removals as i64,
+        num_update_writes: updates as i64,
+        num_inserts: inserts,
+        total_write_bytes: size,
+        file_size_in_bytes: size,
+        partition_path: file.partition,
+        ..WriteStat::default()
+    })
+}
+
+/// The stored file's filter, if it can take the new keys too. Keys that are gone stay in it: that costs a look, no more.
+fn carried_filter(footer: &BaseFileFooter, inserts: u64) -> Option<BloomFilter> {
+    let text = footer.value(keys::FOOTER_BLOOM_FILTER)?;
+    let filter = BloomFilter::from_footer_text(text, footer.value(keys::FOOTER_BLOOM_TYPE_CODE)).ok()?;
+    let mostly_live = filter.added() <= footer.rows() + footer.rows() / 4 + 16;
+    let largest = filter.capacity() >= u64::from(hudi_core::bloom::MAX_ENTRIES);
+    (filter.is_dynamic() && mostly_live && (largest || filter.room() >= inserts)).then_some(filter)
+}
+
+fn summed(instant: InstantTime, written: &[WriteStat], ignored_changes: u64, letters: usize) -> Committed {
+    let sum = |of: fn(&WriteStat) -> i64| written.iter().map(of).sum::<i64>() as u64;
+    Committed {
+        instant,
+        inserted_rows: sum(|stat| stat.num_inserts),
+        updated_rows: sum(|stat| stat.num_update_writes),
+        deleted_rows: sum(|stat| stat.num_deletes),
+        ignored_changes,
+        files: written.len() as u64,
+        bytes: sum(|stat| stat.file_size_in_bytes),
+        dead_letters: letters as u64,
+    }
+}
+
+/// The batch in the types that a table's files have.
+pub(crate) fn with_table_types(batch: &ChangeBatch) -> Result<ChangeBatch> {
+    let wanted: SchemaRef = Arc::new(types::table_schema(batch.rows.schema_ref()).map_err(format)?);
+    if *wanted == **batch.rows.schema_ref() {
+        return Ok(batch.clone());
+    }
+    let failed = || Error::columns("convert the changes of", &batch.topic);
+    let mut columns = Vec::with_capacity(wanted.fields().len());
+    for (column, field) in batch.rows.columns().iter().zip(wanted.fields()) {
+        columns.push(cast(column, field.data_type()).map_err(failed())?);
+    }
+    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    let rows = RecordBatch::try_new_with_options(wanted, columns, &options).map_err(failed())?;
+    Ok(ChangeBatch { rows, ..batch.clone() })
+}
+
+/// The array, null where the mask does not hold.
+pub(crate) fn masked(array: &StringArray, holds: &BooleanArray) -> Result<StringArray> {
+    if holds.false_count() == 0 {
+        return Ok(array.clone());
+    }
+    let inverted = arrow::compute::not(holds).map_err(Error::columns("mask", "keys"))?;
+    let masked = arrow::compute::nullif(array, &inverted).map_err(Error::columns("mask", "keys"))?;
+    let masked = masked.as_any().downcast_ref::<StringArray>().cloned();
+    masked.ok_or_else(|| Error::corrupt("keys", "masking changed their type"))
+}

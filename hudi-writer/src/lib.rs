@@ -1,0 +1,45 @@
+//! Writes Apache Hudi tables natively, on any object store, without a JVM.
+//!
+//! ```text
+//!  ChangeBatch ─► TableWriter::write ─► buffer ─► TableWriter::commit
+//!                   keys, marks                    plan: look up, fold, route
+//!                                                  requested ─► inflight ─► markers ─► files ─► completed
+//! ```
+//!
+//! Table version 6, copy-on-write. A commit is one put: data, schema and the source's position become visible in it, or
+//! nothing does. What a writer that died left behind is removed when the table is opened next.
+//!
+//! The library spawns no task; columns are computed on a bounded blocking pool ([`Compute`]), and time and ids come from a
+//! [`Clock`].
+
+mod buffer;
+mod builder;
+mod changes;
+mod check;
+mod clock;
+mod commit;
+mod compute;
+mod cow;
+mod error;
+mod file;
+mod flush;
+mod index;
+mod lock;
+mod plan;
+mod read;
+mod settings;
+mod store;
+mod table;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+mod writer;
+
+pub use builder::WriterBuilder;
+pub use check::{CheckReport, check_table};
+pub use clock::{Clock, SystemClock};
+pub use compute::Compute;
+pub use error::{Error, Result};
+pub use read::{DataFile, ReadOptions};
+pub use settings::{FileCompression, ForeignMetadataTable, Index, NewTable, WriterSettings};
+pub use table::Table;
+pub use writer::{CommitOutcome, Committed, Refused, TableWriter, Taken};

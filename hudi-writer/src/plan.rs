@@ -1,0 +1,306 @@
+//! From changes to file plans: keys are looked up, folded, and routed to file groups.
+//!
+//! Decides everything before anything is written: which stored rows change, which rows are new and where they go, and which
+//! changes cannot be applied. Not here: the timeline, and the files' bytes.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use futures::{StreamExt, TryStreamExt};
+use hudi_core::bucket::bucket_of;
+use hudi_core::change::Op;
+use hudi_core::file_name::FileId;
+use hudi_core::file_slice::FileSlice;
+use hudi_core::layout;
+use hudi_core::merge::{Fate, Folder, Override, RowRef};
+
+use crate::changes::{ChangeSet, KeyTable, RowWrite};
+use crate::clock::{Clock, uuid_text};
+use crate::compute::Compute;
+use crate::cow::{Edit, FilePlan};
+use crate::error::{Error, Result, format};
+use crate::file::{BaseFileFooter, read_footer};
+use crate::index::{Found, look_up};
+use crate::settings::Index;
+use crate::store::TableStore;
+
+/// Of a row's bytes in memory, how many a file needs, about; only until the first file tells better.
+const ENCODED_SHARE: f64 = 0.4;
+
+/// What the planning of all partitions shares.
+pub(crate) struct Planner<'a> {
+    pub(crate) store: &'a TableStore,
+    pub(crate) clock: &'a dyn Clock,
+    pub(crate) compute: &'a Compute,
+    pub(crate) changes: &'a Arc<ChangeSet>,
+    pub(crate) index: Index,
+    pub(crate) key_fields: &'a [String],
+    pub(crate) target_file_bytes: u64,
+    /// The column of `_cdc_order` among the changes' columns.
+    pub(crate) order_column: usize,
+    /// A delete whose row is not where it says is told: the partition is not part of the key.
+    pub(crate) deletes_must_be_found: bool,
+}
+
+/// A base file that is there already.
+#[derive(Debug, Clone)]
+pub(crate) struct StoredFile {
+    pub(crate) slice: FileSlice,
+    pub(crate) footer: BaseFileFooter,
+    pub(crate) size_bytes: u64,
+}
+
+/// A base file that will be written.
+#[derive(Debug)]
+pub(crate) struct PlannedFile {
+    pub(crate) partition: String,
+    pub(crate) file_id: FileId,
+    pub(crate) stored: Option<StoredFile>,
+    pub(crate) plan: FilePlan,
+}
+
+/// What a commit will do.
+#[derive(Debug, Default)]
+pub(crate) struct Plan {
+    pub(crate) files: Vec<PlannedFile>,
+    /// Changes that lack columns which stand nowhere.
+    pub(crate) unfilled: Vec<u32>,
+    /// Deletes whose row is not in the partition that they name.
+    pub(crate) not_found: Vec<u32>,
+    /// How many changes were older than what they met.
+    pub(crate) ignored: u64,
+}
+
+/// Where a key's row is stored: file, row of it, and entry among what was found in it.
+#[derive(Debug, Clone, Copy)]
+struct Stored {
+    file: usize,
+    row: u64,
+    entry: usize,
+}
+
+impl Planner<'_> {
+    /// Plans one partition; `changes` are its changes, `slices` its file groups.
+    pub(crate) async fn plan(
+        &self,
+        partition: &str,
+        changes: Vec<u32>,
+        slices: Vec<FileSlice>,
+        plan: &mut Plan,
+    ) -> Result<()> {
+        let keys = Arc::new(KeyTable::new(&self.changes.keys, changes));
+        let files = self.open(partition, &self.candidates(&keys, slices)?).await?;
+        let found = self.look_up_all(&files, &keys).await?;
+        let mut files: Vec<PlannedFile> = files
+            .into_iter()
+            .map(|stored| PlannedFile {
+                partition: partition.to_owned(),
+                file_id: stored.slice.file_id.clone(),
+                stored: Some(stored),
+                plan: FilePlan::default(),
+            })
+            .collect();
+        let inserts = self.fold(&keys, &found, &mut files, plan)?;
+        self.place(partition, &keys, inserts, &mut files)?;
+        plan.files.extend(files.into_iter().filter(|file| !file.plan.is_empty()));
+        Ok(())
+    }
+
+    /// The file groups that can hold any of the keys.
+    fn candidates(&self, keys: &KeyTable, slices: Vec<FileSlice>) -> Result<Vec<FileSlice>> {
+        let Index::Bucket(buckets) = self.index else {
+            return Ok(slices);
+        };
+        let mut wanted = vec![false; buckets.get() as usize];
+        for id in 0..keys.len() as u32 {
+            wanted[self.bucket(keys.key(id), buckets.get()) as usize] = true;
+        }
+        let mut candidates = vec![];
+        for slice in slices {
+            let bucket = slice.file_id.bucket().filter(|bucket| *bucket < buckets.get());
+            let bucket = bucket.ok_or_else(|| {
+                let why = format!("it does not begin with a bucket's number below {buckets}: want the table's own index");
+                Error::refused(format!("file group {}", slice.file_id), why)
+            })?;
+            if wanted[bucket as usize] {
+                candidates.push(slice);
+            }
+        }
+        Ok(candidates)
+    }
+
+    fn bucket(&self, key: &str, buckets: u32) -> u32 {
+        bucket_of(key, self.key_fields, buckets)
+    }
+
+    async fn open(&self, partition: &str, slices: &[FileSlice]) -> Result<Vec<StoredFile>> {
+        let opened = slices.iter().map(|slice| async move {
+            let Some(base) = slice.base.as_ref().filter(|_| slice.logs.is_empty()) else {
+                let what = format!("file group {} in `{partition}`", slice.file_id);
+                return Err(Error::refused(what, "it has log files, and the table is copy-on-write"));
+            };
+            let path = layout::data_file(partition, &base.name.to_string());
+            let footer = read_footer(self.store, &path, base.size_bytes).await?;
+            Ok(StoredFile { slice: slice.clone(), footer, size_bytes: base.size_bytes })
+        });
+        futures::stream::iter(opened).buffered(self.compute.parallel().max(4)).try_collect().await
+    }
+
+    async fn look_up_all(&self, files: &[StoredFile], keys: &Arc<KeyTable>) -> Result<Vec<Found>> {
+        let kind = match self.changes.orders {
+            hudi_core::merge::Orders::Long(_) => hudi_core::change::OrderKind::Long,
+            hudi_core::merge::Orders::Text(_) => hudi_core::change::OrderKind::Text,
+        };
+        let look_ups =
+            files.iter().map(|file| look_up(self.store, &file.footer, Arc::clone(keys), kind, self.compute));
+        futures::stream::iter(look_ups).buffered(self.compute.parallel()).try_collect().await
+    }
+
+    /// Folds every key onto its stored row; returns the rows that are stored nowhere yet, with their keys' ids.
+    fn fold(
+        &self,
+        keys: &KeyTable,
+        found: &[Found],
+        files: &mut [PlannedFile],
+        plan: &mut Plan,
+    ) -> Result<Vec<(u32, RowWrite)>> {
+        let stored = self.where_stored(keys, found, files)?;
+        let mut folder = Folder::new(self.changes.to_fold());
+        let mut inserts = vec![];
+        for id in 0..keys.len() as u32 {
+            let at = stored[id as usize];
+            let order = at.map(|at| found[at.file].orders.value(at.entry));
+            let write = match folder.fold(keys.chain(id), order) {
+                Fate::Untouched => continue,
+                Fate::Removed => None,
+                Fate::Written { image, order } => Some(self.row_write(image, order, folder.overrides())),
+            };
+            match (at, write) {
+                (Some(at), write) => files[at.file].plan.edits.push(Edit { row: at.row, write }),
+                (None, Some(write)) => inserts.push((id, write)),
+                (None, None) if self.deletes_must_be_found => {
+                    let only_deletes = keys.chain(id).all(|c| self.changes.ops[c as usize] == Op::Delete);
+                    plan.not_found.extend(keys.chain(id).filter(|_| only_deletes));
+                }
+                (None, None) => {}
+            }
+        }
+        for file in files {
+            file.plan.edits.sort_unstable_by_key(|edit| edit.row);
+        }
+        plan.unfilled.extend(folder.unfilled());
+        plan.ignored += folder.ignored();
+        Ok(inserts)
+    }
+
+    fn where_stored(&self, keys: &KeyTable, found: &[Found], files: &[PlannedFile]) -> Result<Vec<Option<Stored>>> {
+        let mut stored: Vec<Option<Stored>> = vec![None; keys.len()];
+        for (file, found) in found.iter().enumerate() {
+            for (entry, (id, row)) in found.rows.iter().enumerate() {
+                let place = &mut stored[*id as usize];
+                if place.replace(Stored { file, row: *row, entry }).is_some() {
+                    let path = layout::data_file(&files[file].partition, files[file].file_id.as_str());
+                    return Err(Error::corrupt(path, "a record key stands twice in its partition: run a check"));
+                }
+            }
+        }
+        Ok(stored)
+    }
+
+    fn row_write(&self, image: u32, order: RowRef, overrides: &[Override]) -> RowWrite {
+        let kept_order = (order != RowRef::Change(image)).then_some(Override { column: self.order_column, from: order });
+        RowWrite { image, overrides: overrides.iter().copied().chain(kept_order).collect() }
+    }
+
+    /// Gives every new row a file group.
+    fn place(
+        &self,
+        partition: &str,
+        keys: &KeyTable,
+        inserts: Vec<(u32, RowWrite)>,
+        files: &mut Vec<PlannedFile>,
+    ) -> Result<()> {
+        match self.index {
+            Index::Bucket(buckets) => self.place_in_buckets(partition, keys, inserts, files, buckets.get()),
+            Index::Simple => self.place_in_small_files(partition, inserts, files),
+        }
+    }
+
+    fn place_in_buckets(
+        &self,
+        partition: &str,
+        keys: &KeyTable,
+        inserts: Vec<(u32, RowWrite)>,
+        files: &mut Vec<PlannedFile>,
+        buckets: u32,
+    ) -> Result<()> {
+        let mut file_of: HashMap<u32, usize> = HashMap::new();
+        for (file, planned) in files.iter().enumerate() {
+            let Some(bucket) = planned.file_id.bucket() else { continue };
+            if file_of.insert(bucket, file).is_some() {
+                let path = layout::data_file(partition, planned.file_id.as_str());
+                return Err(Error::corrupt(path, "a second file group of the same bucket: run a check"));
+            }
+        }
+        for (id, write) in inserts {
+            let bucket = self.bucket(keys.key(id), buckets);
+            let file = match file_of.get(&bucket) {
+                Some(file) => *file,
+                None => {
+                    let uuid = uuid_text(self.clock.unique_id());
+                    files.push(self.new_file(partition, FileId::in_bucket(bucket, &uuid).map_err(format)?));
+                    file_of.insert(bucket, files.len() - 1);
+                    files.len() - 1
+                }
+            };
+            files[file].plan.inserts.push(write);
+        }
+        Ok(())
+    }
+
+    /// Fills small files up to the target size, the smallest first, before it begins new ones.
+    fn place_in_small_files(
+        &self,
+        partition: &str,
+        inserts: Vec<(u32, RowWrite)>,
+        files: &mut Vec<PlannedFile>,
+    ) -> Result<()> {
+        let row_bytes = self.row_bytes(files);
+        let mut small: BTreeMap<(u64, usize), u64> = BTreeMap::new();
+        for (file, planned) in files.iter().enumerate() {
+            let size = planned.stored.as_ref().map_or(0, |stored| stored.size_bytes);
+            let room = (self.target_file_bytes.saturating_sub(size) as f64 / row_bytes) as u64;
+            if room > 0 {
+                small.insert((size, file), room);
+            }
+        }
+        let mut rows = inserts.into_iter().map(|(_, write)| write).peekable();
+        for ((_, file), room) in small {
+            files[file].plan.inserts.extend(rows.by_ref().take(room as usize));
+        }
+        let per_file = ((self.target_file_bytes as f64 / row_bytes) as usize).max(1);
+        while rows.peek().is_some() {
+            let uuid = uuid_text(self.clock.unique_id());
+            let mut file = self.new_file(partition, FileId::new(&uuid, 0).map_err(format)?);
+            file.plan.inserts.extend(rows.by_ref().take(per_file));
+            files.push(file);
+        }
+        Ok(())
+    }
+
+    /// How many bytes of a file a row takes, by the files that are there, else by the rows in memory.
+    fn row_bytes(&self, files: &[PlannedFile]) -> f64 {
+        let stored = files.iter().filter_map(|file| file.stored.as_ref());
+        let (bytes, rows) =
+            stored.fold((0, 0), |(bytes, rows), file| (bytes + file.size_bytes, rows + file.footer.rows()));
+        if rows >= 1000 {
+            return (bytes as f64 / rows as f64).max(1.0);
+        }
+        let columns = &self.changes.columns;
+        (columns.get_array_memory_size() as f64 * ENCODED_SHARE / columns.num_rows().max(1) as f64).max(16.0)
+    }
+
+    fn new_file(&self, partition: &str, file_id: FileId) -> PlannedFile {
+        PlannedFile { partition: partition.to_owned(), file_id, stored: None, plan: FilePlan::default() }
+    }
+}

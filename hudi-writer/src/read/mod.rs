@@ -1,0 +1,5 @@
+//! Tables back to columns.
+
+mod snapshot;
+
+pub use snapshot::{DataFile, ReadOptions};

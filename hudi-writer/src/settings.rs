@@ -1,0 +1,133 @@
+//! Writer settings: what one process wants, checked once. What belongs to the *table* stands in its properties.
+
+use std::num::NonZeroU32;
+
+use crate::error::{Error, Result};
+
+/// How a base file's pages are compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum FileCompression {
+    /// Not at all.
+    Uncompressed,
+    /// Snappy: quick to write and read.
+    #[default]
+    Snappy,
+    /// Zstandard of a level from 1 to 22: smaller.
+    Zstd(i32),
+}
+
+/// What is done about a metadata table that somebody else keeps in the table, and that we do not maintain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ForeignMetadataTable {
+    /// It is dropped before the commit, with a warning; Java builds it anew when it writes next.
+    #[default]
+    Drop,
+    /// The table is not written.
+    Refuse,
+}
+
+/// How keys are routed to file groups.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Index {
+    /// Keys are looked for in the base files of their partition. New rows fill small files first.
+    #[default]
+    Simple,
+    /// A key's hash names its file group; each partition has this many. Fixed for the life of the table.
+    Bucket(NonZeroU32),
+}
+
+/// What a writer in this process does. Every value has a default that a table can live with.
+#[derive(Debug, Clone)]
+pub struct WriterSettings {
+    /// Whose checkpoint the commits carry. Default `default`.
+    pub pipeline: String,
+    /// How base files are compressed. Default Snappy.
+    pub compression: FileCompression,
+    /// New rows go to a file below this size, and a new file is begun above it. Default 120 MiB. (Simple index.)
+    pub target_file_bytes: u64,
+    /// Encoded bytes after which a row group is closed: bounds the memory of each file in work. Default 32 MiB.
+    pub row_group_bytes: usize,
+    /// What is done about a metadata table of somebody else's.
+    pub foreign_metadata_table: ForeignMetadataTable,
+}
+
+impl Default for WriterSettings {
+    fn default() -> Self {
+        Self {
+            pipeline: "default".to_owned(),
+            compression: FileCompression::default(),
+            target_file_bytes: 120 << 20,
+            row_group_bytes: 32 << 20,
+            foreign_metadata_table: ForeignMetadataTable::default(),
+        }
+    }
+}
+
+impl WriterSettings {
+    pub(crate) fn check(&self) -> Result<()> {
+        let wrong = |setting: &str, value: String, want: &str| {
+            Err(Error::Setting { setting: setting.to_owned(), value, want: want.to_owned() })
+        };
+        if self.pipeline.is_empty() || !self.pipeline.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)) {
+            return wrong("pipeline", self.pipeline.clone(), "letters, digits, `-`, `_` and `.`");
+        }
+        if let FileCompression::Zstd(level) = self.compression
+            && !(1..=22).contains(&level)
+        {
+            return wrong("compression", format!("zstd({level})"), "a level from 1 to 22");
+        }
+        if self.target_file_bytes < 1 << 20 {
+            return wrong("target_file_bytes", self.target_file_bytes.to_string(), "at least 1048576");
+        }
+        if self.row_group_bytes < 1 << 20 {
+            return wrong("row_group_bytes", self.row_group_bytes.to_string(), "at least 1048576");
+        }
+        Ok(())
+    }
+}
+
+/// What a table that is created will be, for its whole life.
+#[derive(Debug, Clone)]
+pub struct NewTable {
+    /// The table's name.
+    pub name: String,
+    /// The columns that make up the record key, in this order.
+    pub key: Vec<String>,
+    /// The columns that make up the partition path, in this order.
+    pub partition_by: Vec<String>,
+    /// A row's partition columns never change: needed where they are not all in the key.
+    pub partition_immutable: bool,
+    /// How keys are routed to file groups.
+    pub index: Index,
+    /// Further table properties, by their full names.
+    pub properties: Vec<(String, String)>,
+}
+
+impl NewTable {
+    /// An unpartitioned table with the simple index.
+    #[must_use]
+    pub fn new(name: impl Into<String>, key: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        Self {
+            name: name.into(),
+            key: key.into_iter().map(Into::into).collect(),
+            partition_by: vec![],
+            partition_immutable: false,
+            index: Index::default(),
+            properties: vec![],
+        }
+    }
+
+    /// Partitions the table by these columns.
+    #[must_use]
+    pub fn partition_by(mut self, columns: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.partition_by = columns.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Routes keys by this index.
+    #[must_use]
+    pub fn index(mut self, index: Index) -> Self {
+        self.index = index;
+        self
+    }
+}

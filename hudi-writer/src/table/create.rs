@@ -1,0 +1,71 @@
+//! A new table: its properties, in one object that nobody else may have created. Table version 6.
+
+use std::num::NonZeroU32;
+
+use bytes::Bytes;
+use hudi_core::change::columns;
+use hudi_core::layout;
+use hudi_core::properties::{NewTable as NewProperties, TableIndex, TableProperties, keys};
+use hudi_core::schema::names;
+
+use super::gates::{gate_for_writing, gate_partitions};
+use crate::clock::Clock;
+use crate::error::{Error, Result, format};
+use crate::settings::{Index, NewTable};
+use crate::store::{Created, TableStore};
+
+/// Creates the table. There is the whole of it, or none: it exists with its properties.
+pub(crate) async fn create(store: &TableStore, table: &NewTable, clock: &dyn Clock) -> Result<()> {
+    let properties = properties(table)?;
+    gate_for_writing(&properties)?;
+    if store.get(&layout::properties_backup()).await?.is_some() {
+        return Err(Error::AlreadyExists { url: store.url().to_owned() });
+    }
+    let body = Bytes::from(properties.to_text(clock.now_ms()));
+    match store.create_once(&layout::properties(), body).await? {
+        Created::Ours => Ok(()),
+        Created::Taken => Err(Error::AlreadyExists { url: store.url().to_owned() }),
+    }
+}
+
+fn properties(table: &NewTable) -> Result<TableProperties> {
+    if table.key.is_empty() {
+        return Err(Error::refused("a table without a record key", "name the columns that tell its rows apart"));
+    }
+    for column in table.key.iter().chain(&table.partition_by) {
+        names::check(column).map_err(format)?;
+    }
+    gate_partitions(&table.key, &table.partition_by, table.partition_immutable)?;
+    let mut new = NewProperties::new(&table.name, table.key.clone(), table.partition_by.clone());
+    new.ordering_field = Some(columns::ORDER.to_owned());
+    new.index = Some(match table.index {
+        Index::Simple => TableIndex::Named(SIMPLE.to_owned()),
+        Index::Bucket(buckets) => {
+            TableIndex::Bucket { num_buckets: buckets.get(), hash_fields: table.key.clone() }
+        }
+    });
+    new.extra.clone_from(&table.properties);
+    if table.partition_immutable {
+        new.extra.push((keys::PARTITION_IMMUTABLE.to_owned(), true.to_string()));
+    }
+    new.to_properties().map_err(format)
+}
+
+/// Hudi's name of the simple index.
+const SIMPLE: &str = "SIMPLE";
+
+/// The index that the table remembers.
+pub(crate) fn stored_index(properties: &TableProperties) -> Result<Index> {
+    match properties.index() {
+        None => Ok(Index::Simple),
+        Some(TableIndex::Named(name)) if name == SIMPLE => Ok(Index::Simple),
+        Some(TableIndex::Named(name)) => {
+            let why = "this build routes keys by the simple and the bucket index";
+            Err(Error::refused(format!("a table with the index {name}"), why))
+        }
+        Some(TableIndex::Bucket { num_buckets, .. }) => {
+            let wrong = || Error::refused("a bucket index without buckets", "want at least 1");
+            NonZeroU32::new(*num_buckets).map(Index::Bucket).ok_or_else(wrong)
+        }
+    }
+}

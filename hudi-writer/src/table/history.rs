@@ -1,0 +1,48 @@
+//! What earlier commits carry for later ones: the pipelines' checkpoints.
+
+use std::collections::BTreeMap;
+
+use hudi_core::checkpoint::{Checkpoint, KEY_PREFIX};
+
+use super::state::Table;
+use crate::error::{Error, Result, format};
+
+/// The checkpoints that the newest commit with any carries.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct History {
+    /// Text by key, of all pipelines.
+    pub(crate) checkpoints: BTreeMap<String, String>,
+}
+
+impl History {
+    /// The checkpoint of one pipeline; a new one where it has none.
+    pub(crate) fn checkpoint(&self, pipeline: &str) -> Result<Checkpoint> {
+        match self.checkpoints.get(&Checkpoint::key(pipeline)) {
+            Some(text) => Checkpoint::parse(text).map_err(format),
+            None => Ok(Checkpoint::default()),
+        }
+    }
+}
+
+/// Looks for checkpoints from the newest commit back; commits of others, which carry none, are looked past.
+pub(crate) async fn read_history(table: &Table) -> Result<History> {
+    let mut looked_at = 0;
+    for instant in table.timeline.completed_writes().rev() {
+        let metadata = table.commit_metadata(instant).await?;
+        let checkpoints: BTreeMap<String, String> = metadata
+            .extra_metadata
+            .iter()
+            .filter(|(key, _)| key.starts_with(KEY_PREFIX))
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect();
+        if !checkpoints.is_empty() {
+            return Ok(History { checkpoints });
+        }
+        looked_at += 1;
+    }
+    if looked_at > 0 {
+        let why = format!("none of its {looked_at} commits carries one, so what was written cannot be told from what was not");
+        return Err(Error::refused("a table without a checkpoint", why));
+    }
+    Ok(History::default())
+}

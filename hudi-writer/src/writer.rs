@@ -1,0 +1,317 @@
+//! [`TableWriter`]: the façade. Changes go in, commits come out, each with the position in the source that it reaches.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{Array, BooleanArray};
+use arrow::datatypes::{Schema, SchemaRef};
+use hudi_core::change::{ChangeBatch, Op, OrderKind, Origin, columns};
+use hudi_core::checkpoint::{Checkpoint, Verdict};
+use hudi_core::dead_letter::{DeadLetter, Original, Stage};
+use hudi_core::instant::InstantTime;
+use hudi_core::key::{KeySpec, bucket_safe};
+use hudi_core::schema::evolution::evolve;
+
+use crate::buffer::{Buffer, with_our_columns};
+use crate::builder::{Components, WriterBuilder};
+use crate::commit::heal;
+use crate::error::{Error, Result, format};
+use crate::flush::{self, Flush};
+use crate::lock::lock;
+use crate::settings::Index;
+use crate::table::{self, Table, gate_for_writing, read_history, stored_index};
+
+/// What became of the changes of a batch.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[must_use]
+pub struct Taken {
+    /// Inserts, updates and snapshot rows that wait for the commit.
+    pub upserts: u64,
+    /// Deletes that wait for the commit.
+    pub deletes: u64,
+    /// Changes that the broker sent again: below the checkpoint's offset.
+    pub covered: u64,
+    /// Changes that the source's connector sent again: by the checkpoint's mark.
+    pub redelivered: u64,
+    /// Changes that cannot be in the table. Give their messages to [`TableWriter::dead_letter`] before the commit.
+    pub refused: Vec<Refused>,
+}
+
+/// A change that cannot be in the table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// The change's message.
+    pub origin: Origin,
+    /// Where on its way it failed.
+    pub stage: Stage,
+    /// Why. Holds no row value.
+    pub reason: String,
+}
+
+/// How a commit ended. All of these are ordinary endings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+pub enum CommitOutcome {
+    /// The changes and the checkpoint are in the table.
+    Committed(Committed),
+    /// There was nothing to commit: no change, no dead letter, no new position.
+    Empty,
+    /// Another writer committed since this one was opened. Nothing of ours is in the table: open it again, and send
+    /// everything after its checkpoint.
+    Conflicted {
+        /// The other writer's newest commit.
+        with: InstantTime,
+    },
+}
+
+/// What a commit did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Committed {
+    /// The commit's instant.
+    pub instant: InstantTime,
+    /// Rows that are new in the table.
+    pub inserted_rows: u64,
+    /// Rows that were replaced.
+    pub updated_rows: u64,
+    /// Rows that are gone.
+    pub deleted_rows: u64,
+    /// Changes that were older than what they met.
+    pub ignored_changes: u64,
+    /// Base files that were written.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Messages that could not become rows, in `.hoodie/.cdc/dead_letters/<instant>.jsonl`.
+    pub dead_letters: u64,
+}
+
+/// Writes one table. One commit at a time; concurrency is inside a call.
+///
+/// After an error from [`TableWriter::commit`] the writer is of no more use: open the table again. What was half done is
+/// rolled back then, and the checkpoint says where to go on.
+#[derive(Debug)]
+pub struct TableWriter {
+    pub(crate) parts: Components,
+    pub(crate) table: Table,
+    pub(crate) keys: KeySpec,
+    pub(crate) index: Index,
+    /// The table's columns once the buffered changes are in it.
+    pub(crate) columns: Option<SchemaRef>,
+    pub(crate) buffer: Buffer,
+    pub(crate) letters: Vec<DeadLetter>,
+    checkpoint: Checkpoint,
+    committed: Checkpoint,
+    /// The checkpoints of all pipelines, as the newest commit carries them.
+    carried: BTreeMap<String, String>,
+    failed: bool,
+}
+
+impl TableWriter {
+    /// A writer of the table at a URL (`file:///…`) or a folder's path: see [`WriterBuilder`].
+    #[must_use]
+    pub fn builder(url: impl Into<String>) -> WriterBuilder {
+        WriterBuilder::new(url)
+    }
+
+    pub(crate) async fn load(parts: Components) -> Result<Self> {
+        let _alone = lock(parts.store.url()).await;
+        let recovery = table::read_properties(&parts.store).await?;
+        gate_for_writing(&recovery.properties)?;
+        table::apply(&parts.store, recovery.steps).await?;
+        let timeline = table::read_timeline(&parts.store, &recovery.properties).await?;
+        heal(&parts.store, &timeline).await?;
+        let table = Table::load(parts.store.clone()).await?;
+        let history = read_history(&table).await?;
+        let checkpoint = history.checkpoint(&parts.settings.pipeline)?;
+        Ok(Self {
+            keys: KeySpec::of(&table.properties).map_err(format)?,
+            index: stored_index(&table.properties)?,
+            columns: table.columns.clone(),
+            buffer: Buffer::default(),
+            letters: vec![],
+            committed: checkpoint.clone(),
+            checkpoint,
+            carried: history.checkpoints,
+            failed: false,
+            table,
+            parts,
+        })
+    }
+
+    /// How far the pipeline got: what is committed, and what is buffered.
+    #[must_use]
+    pub fn checkpoint(&self) -> &Checkpoint {
+        &self.checkpoint
+    }
+
+    /// The table as of the last commit, or of the opening.
+    #[must_use]
+    pub fn table(&self) -> &Table {
+        &self.table
+    }
+
+    /// How keys are routed to file groups.
+    #[must_use]
+    pub fn index(&self) -> Index {
+        self.index
+    }
+
+    /// The source's columns in the table, ours not among them; `None` before the first row.
+    #[must_use]
+    pub fn source_columns(&self) -> Option<Schema> {
+        let ours = [columns::OP, columns::ORDER, columns::SOURCE_TS];
+        let fields = self.columns.as_ref()?.fields().iter().filter(|field| !ours.contains(&field.name().as_str()));
+        Some(Schema::new(fields.cloned().collect::<Vec<_>>()))
+    }
+
+    /// Changes that wait for the commit.
+    #[must_use]
+    pub fn buffered_rows(&self) -> usize {
+        self.buffer.rows()
+    }
+
+    /// Bytes of memory that they take, about.
+    #[must_use]
+    pub fn buffered_bytes(&self) -> usize {
+        self.buffer.bytes()
+    }
+
+    /// Takes changes, in the order of their arrival. What is in the table already is dropped and counted.
+    ///
+    /// # Errors
+    /// [`Error::Format`] where the table's schema cannot follow the batch's, [`Error::SourceWentBack`]; nothing of the
+    /// batch is taken then.
+    pub fn write(&mut self, batch: &ChangeBatch) -> Result<Taken> {
+        self.refuse_if_failed()?;
+        batch.validate().map_err(format)?;
+        let batch = &flush::with_table_types(batch)?;
+        let columns = self.columns_with(batch)?;
+        let mut checkpoint = self.checkpoint.clone();
+        let verdicts = checkpoint.judge(batch).map_err(|back| Error::SourceWentBack {
+            source_name: back.source.to_string(),
+            origin: back.origin,
+        })?;
+        let (keys, partitions, refused) = self.keys_of(batch, &verdicts)?;
+        let is_taken = |row: usize| verdicts[row] == Verdict::New && keys.is_valid(row) && partitions.is_valid(row);
+        let taken: BooleanArray = (0..batch.num_rows()).map(|row| Some(is_taken(row))).collect();
+        let epoch = checkpoint.epoch(&batch.source);
+        self.buffer.add(batch, &taken, keys, partitions, epoch)?;
+        (self.checkpoint, self.columns) = (checkpoint, Some(columns));
+        Ok(counted(batch, &verdicts, &taken, refused))
+    }
+
+    fn columns_with(&self, batch: &ChangeBatch) -> Result<SchemaRef> {
+        let kind = batch.order_kind();
+        let incoming = with_our_columns(batch.rows.schema_ref(), kind);
+        let Some(table) = &self.columns else {
+            hudi_core::schema::names::check_all(&incoming).map_err(format)?;
+            return Ok(Arc::new(incoming));
+        };
+        let ordered_by = table.field_with_name(columns::ORDER).ok().and_then(|f| OrderKind::of(f.data_type()));
+        if ordered_by != Some(kind) {
+            let what = format!("changes of `{}`, whose positions are {kind:?}", batch.source);
+            return Err(Error::refused(what, format!("the table is ordered by {ordered_by:?}, for its whole life")));
+        }
+        Ok(Arc::new(evolve(table, &incoming).map_err(format)?.schema))
+    }
+
+    /// Keys and partition paths (null where refused), and what is refused.
+    #[allow(clippy::type_complexity, reason = "three columns of one thing")]
+    fn keys_of(
+        &self,
+        batch: &ChangeBatch,
+        verdicts: &[Verdict],
+    ) -> Result<(arrow::array::StringArray, arrow::array::StringArray, Vec<Refused>)> {
+        let mut refused: BTreeMap<usize, String> = BTreeMap::new();
+        let keys = self.keys.record_keys(&batch.rows).map_err(format)?;
+        let partitions = self.keys.partition_paths(&batch.rows).map_err(format)?;
+        refused.extend(keys.refused.into_iter().chain(partitions.refused));
+        let named = self.keys.record_key_fields.iter().chain(&self.keys.partition_fields);
+        for (column, name) in named.filter_map(|name| Some((batch.rows.schema_ref().index_of(name).ok()?, name))) {
+            let Some(mask) = &batch.unsent[column] else { continue };
+            refused.extend(mask.set_indices().map(|row| (row, format!("the source did not send `{name}`"))));
+        }
+        if let Index::Bucket(_) = self.index {
+            for (row, key) in keys.keys.iter().enumerate().filter_map(|(row, key)| Some((row, key?))) {
+                if let Err(reason) = bucket_safe(key, &self.keys.record_key_fields) {
+                    refused.insert(row, reason);
+                }
+            }
+        }
+        let valid = (0..batch.num_rows()).map(|row| Some(!refused.contains_key(&row))).collect::<BooleanArray>();
+        let keys = flush::masked(&keys.keys, &valid)?;
+        let refused = refused.into_iter().filter(|(row, _)| verdicts[*row] == Verdict::New);
+        let refused = refused.map(|(row, reason)| Refused { origin: batch.origin(row), stage: Stage::Key, reason });
+        Ok((keys, partitions.keys, refused.collect()))
+    }
+
+    /// Notes that the messages of a partition below `next` need no more attention: they were skipped.
+    pub fn advance(&mut self, topic: &str, partition: i32, next: i64) {
+        self.checkpoint.advance(topic, partition, next);
+    }
+
+    /// Keeps a message that could not become a row: it is written with the next commit.
+    pub fn dead_letter(&mut self, letter: DeadLetter) {
+        let origin = &letter.original.origin;
+        self.checkpoint.advance(&origin.topic, origin.partition, origin.offset + 1);
+        self.letters.push(letter);
+    }
+
+    /// Commits everything that was taken, with the checkpoint, in one instant.
+    ///
+    /// `originals` finds the message of a change that turns out not to be applicable (a partial change of a row that is
+    /// nowhere): it becomes a dead letter. Without a message for it nothing is committed.
+    ///
+    /// Dropped half-way, nothing is visible; the next opening removes what was written.
+    ///
+    /// # Errors
+    /// Whatever the store or the files say. The table is the old one; open it again.
+    pub async fn commit(
+        &mut self,
+        originals: &(dyn Fn(&Origin) -> Option<Original> + Sync),
+    ) -> Result<CommitOutcome> {
+        self.refuse_if_failed()?;
+        if self.buffer.rows() == 0 && self.letters.is_empty() && self.checkpoint == self.committed {
+            return Ok(CommitOutcome::Empty);
+        }
+        self.failed = true;
+        let _alone = lock(self.parts.store.url()).await;
+        self.carried.insert(Checkpoint::key(&self.parts.settings.pipeline), self.checkpoint.to_json());
+        let outcome = Flush { writer: self, originals }.run().await?;
+        if let CommitOutcome::Committed(_) = &outcome {
+            self.committed = self.checkpoint.clone();
+            self.failed = false;
+        }
+        Ok(outcome)
+    }
+
+    /// What a commit's `extraMetadata` carries of ours.
+    pub(crate) fn positions(&self) -> BTreeMap<String, String> {
+        let mut positions = self.carried.clone();
+        if let Some(streamer) = self.checkpoint.streamer_text() {
+            positions.insert(hudi_core::checkpoint::STREAMER_KEY.to_owned(), streamer);
+        }
+        positions
+    }
+
+    fn refuse_if_failed(&self) -> Result<()> {
+        if self.failed {
+            return Err(Error::refused("a writer whose commit did not succeed", "open the table again"));
+        }
+        Ok(())
+    }
+}
+
+fn counted(batch: &ChangeBatch, verdicts: &[Verdict], taken: &BooleanArray, refused: Vec<Refused>) -> Taken {
+    let mut counts = Taken { refused, ..Taken::default() };
+    for (row, verdict) in verdicts.iter().enumerate() {
+        match (verdict, batch.ops[row]) {
+            (Verdict::Covered, _) => counts.covered += 1,
+            (Verdict::Redelivered, _) => counts.redelivered += 1,
+            (Verdict::New, _) if !taken.value(row) => {}
+            (Verdict::New, Op::Delete) => counts.deletes += 1,
+            (Verdict::New, _) => counts.upserts += 1,
+        }
+    }
+    counts
+}
