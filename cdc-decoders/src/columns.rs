@@ -214,9 +214,7 @@ impl Column {
     pub fn finish(&mut self) -> Result<ArrayRef, ArrowError> {
         Ok(match self {
             Self::Null(rows) => Arc::new(NullArray::new(std::mem::take(rows))),
-            Self::Boolean(c) => {
-                Arc::new(BooleanArray::new(c.values.finish(), c.valid.finish()))
-            }
+            Self::Boolean(c) => Arc::new(BooleanArray::new(c.values.finish(), c.valid.finish())),
             Self::Int32(c) => Arc::new(c.finish()?),
             Self::Int64(c) => Arc::new(c.finish()?),
             Self::Float32(c) => Arc::new(c.finish()?),
@@ -285,6 +283,18 @@ impl<T: ArrowPrimitiveType> Numbers<T> {
     pub fn push_null(&mut self) {
         self.values.push(T::Native::default());
         self.valid.append_null();
+    }
+
+    /// Rows so far.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.values.len()
+    }
+
+    /// Whether there is no row.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.values.is_empty()
     }
 
     /// The value of a row; `None` where it is null.
@@ -575,7 +585,10 @@ mod tests {
     use arrow::array::Array;
 
     fn nested() -> DataType {
-        let inner = Fields::from(vec![Field::new("x", DataType::Float64, true), Field::new("m", map_type(DataType::Binary), true)]);
+        let inner = Fields::from(vec![
+            Field::new("x", DataType::Float64, true),
+            Field::new("m", map_type(DataType::Binary), true),
+        ]);
         list_type(DataType::Struct(inner))
     }
 
@@ -622,8 +635,19 @@ mod tests {
     #[test]
     fn every_type_is_cut_and_finished() {
         for data_type in [
-            DataType::Null, DataType::Boolean, DataType::Int32, DataType::Int64, DataType::Float32, DataType::Float64, DataType::Date32,
-            timestamp_type(), DataType::Decimal128(7, 2), DataType::Utf8, DataType::Binary, nested(), map_type(DataType::Int64),
+            DataType::Null,
+            DataType::Boolean,
+            DataType::Int32,
+            DataType::Int64,
+            DataType::Float32,
+            DataType::Float64,
+            DataType::Date32,
+            timestamp_type(),
+            DataType::Decimal128(7, 2),
+            DataType::Utf8,
+            DataType::Binary,
+            nested(),
+            map_type(DataType::Int64),
         ] {
             let mut column = Column::new(&data_type).unwrap();
             (0..5).for_each(|_| column.push_null());

@@ -177,7 +177,21 @@ mod tests {
 
     #[test]
     fn base64_numbers_of_every_length_and_sign() {
-        for value in [0, 1, -1, 127, 128, -128, -129, 255, 256, 99_999_999_999, -12_345_678_901_234_567_890, i128::MAX, i128::MIN] {
+        for value in [
+            0,
+            1,
+            -1,
+            127,
+            128,
+            -128,
+            -129,
+            255,
+            256,
+            99_999_999_999,
+            -12_345_678_901_234_567_890,
+            i128::MAX,
+            i128::MIN,
+        ] {
             let all = value.to_be_bytes();
             for start in 0..16 {
                 let unused = 8 * start;
@@ -187,7 +201,22 @@ mod tests {
                 }
             }
         }
-        for bad in ["", "A", "AA", "AAA", "AA=", "A===", "====", "AB==", "AAB=", "AA==AA==", "AA-_", "AAAAAAAAAAAAAAAAAAAAAAAA", "AAAAAAAAAAAAAAAAAAAAAAA=", "AAAAAAAAAAAAAAAAAAAAAAAAAAAA"] {
+        for bad in [
+            "",
+            "A",
+            "AA",
+            "AAA",
+            "AA=",
+            "A===",
+            "====",
+            "AB==",
+            "AAB=",
+            "AA==AA==",
+            "AA-_",
+            "AAAAAAAAAAAAAAAAAAAAAAAA",
+            "AAAAAAAAAAAAAAAAAAAAAAA=",
+            "AAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+        ] {
             assert_eq!(base64_i128(bad.as_bytes()), None, "{bad}");
         }
     }

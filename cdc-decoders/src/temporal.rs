@@ -240,16 +240,30 @@ mod tests {
 
     #[test]
     fn days_agree_with_the_calendar() {
-        for (year, month, day) in [(1, 1, 1), (1600, 2, 29), (1899, 12, 31), (1970, 1, 1), (2000, 3, 1), (2024, 2, 29), (9999, 12, 31), (-43, 3, 15)] {
+        for (year, month, day) in [
+            (1, 1, 1),
+            (1600, 2, 29),
+            (1899, 12, 31),
+            (1970, 1, 1),
+            (2000, 3, 1),
+            (2024, 2, 29),
+            (9999, 12, 31),
+            (-43, 3, 15),
+        ] {
             let expected = NaiveDate::from_ymd_opt(year, month, day).unwrap().num_days_from_ce() - 719_163;
             assert_eq!(days_from_civil(i64::from(year), i64::from(month), i64::from(day)), i64::from(expected));
         }
-        assert_eq!((parse_date("0001-01-01").unwrap().value, parse_date("9999-12-31Z").unwrap().value), (MIN_DAY, MAX_DAY));
+        assert_eq!(
+            (parse_date("0001-01-01").unwrap().value, parse_date("9999-12-31Z").unwrap().value),
+            (MIN_DAY, MAX_DAY)
+        );
     }
 
     #[test]
     fn infinite_and_far_dates_are_moved_to_the_ends() {
-        let moved = |value| Clamped { value, moved: true };
+        fn moved<T>(value: T) -> Clamped<T> {
+            Clamped { value, moved: true }
+        }
         for infinity in [-622_191_234, -2_147_472_692, -2_147_472_693, 2_932_897, i64::from(i32::MAX)] {
             assert_eq!(clamp_day(infinity), moved(MAX_DAY), "{infinity}");
         }
@@ -257,18 +271,28 @@ mod tests {
             assert_eq!(clamp_day(past), moved(MIN_DAY), "{past}");
         }
         for (text, value) in [
-            ("infinity", MAX_DAY), ("-infinity", MIN_DAY), ("+292278994-08-16Z", MAX_DAY), ("-5877611-06-21Z", MAX_DAY),
-            ("-5877611-06-22Z", MIN_DAY), ("+5877611-06-21Z", MAX_DAY), ("-0043-03-15Z", MIN_DAY),
+            ("infinity", MAX_DAY),
+            ("-infinity", MIN_DAY),
+            ("+292278994-08-16Z", MAX_DAY),
+            ("-5877611-06-21Z", MAX_DAY),
+            ("-5877611-06-22Z", MIN_DAY),
+            ("+5877611-06-21Z", MAX_DAY),
+            ("-0043-03-15Z", MIN_DAY),
         ] {
             assert_eq!(parse_date(text), Some(moved(value)), "{text}");
         }
         for (micros, value) in [
-            (9_223_372_036_825_200_000, MAX_MICROS), (-9_223_372_036_832_400_000, MIN_MICROS),
+            (9_223_372_036_825_200_000, MAX_MICROS),
+            (-9_223_372_036_832_400_000, MIN_MICROS),
             (i128::from(i64::MAX) * 1000, MAX_MICROS),
         ] {
             assert_eq!(clamp_micros(micros), moved(value));
         }
-        for (text, value) in [("+294247-01-10T04:00:25.2Z", MAX_MICROS), ("-290308-12-21T19:59:27.6Z", MIN_MICROS), ("infinity", MAX_MICROS)] {
+        for (text, value) in [
+            ("+294247-01-10T04:00:25.2Z", MAX_MICROS),
+            ("-290308-12-21T19:59:27.6Z", MIN_MICROS),
+            ("infinity", MAX_MICROS),
+        ] {
             assert_eq!(parse_timestamp(text, true), Some(moved(value)));
         }
     }
@@ -276,7 +300,13 @@ mod tests {
     #[test]
     fn instants_are_read_with_every_offset_and_fraction() {
         let micros = |text| parse_timestamp(text, true).map(|t| t.value);
-        for text in ["1970-01-01T00:00:01Z", "1970-01-01T02:00:01+02:00", "1969-12-31T16:00:01-0800", "1970-01-01T00:00:01.000000000+00", "1970-01-01T05:30:16+05:30:15"] {
+        for text in [
+            "1970-01-01T00:00:01Z",
+            "1970-01-01T02:00:01+02:00",
+            "1969-12-31T16:00:01-0800",
+            "1970-01-01T00:00:01.000000000+00",
+            "1970-01-01T05:30:16+05:30:15",
+        ] {
             assert_eq!(micros(text), Some(1_000_000), "{text}");
         }
         assert_eq!(micros("1970-01-01T00:00Z"), Some(0));
@@ -284,8 +314,19 @@ mod tests {
         assert_eq!(micros("1970-01-01T00:00:00.5Z"), Some(500_000));
         assert_eq!(micros("9999-12-31T23:59:59.999999Z"), Some(MAX_MICROS));
         for bad in [
-            "1970-01-01T00:00:01", "1970-01-01", "1970-13-01T00:00:00Z", "1970-02-29T00:00:00Z", "1970-01-01T24:00:00Z", "1970-01-01T00:60:00Z",
-            "1970-01-01T00:00:00.Z", "1970-01-01T00:00:00.1234567890Z", "1970-01-01T00:00:00Zx", "", "x", "1970-01-01T00:00:00+19:00", "70-01-01T00:00:00Z",
+            "1970-01-01T00:00:01",
+            "1970-01-01",
+            "1970-13-01T00:00:00Z",
+            "1970-02-29T00:00:00Z",
+            "1970-01-01T24:00:00Z",
+            "1970-01-01T00:60:00Z",
+            "1970-01-01T00:00:00.Z",
+            "1970-01-01T00:00:00.1234567890Z",
+            "1970-01-01T00:00:00Zx",
+            "",
+            "x",
+            "1970-01-01T00:00:00+19:00",
+            "70-01-01T00:00:00Z",
         ] {
             assert_eq!(micros(bad), None, "{bad}");
         }

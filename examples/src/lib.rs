@@ -1,1 +1,11 @@
-//! Placeholder.
+//! What the example programs share: the loop from messages to a table, and how programs end.
+
+mod exit;
+mod options;
+mod pipeline;
+mod show;
+
+pub use exit::{Failure, finish};
+pub use options::{IndexOption, parse_property};
+pub use pipeline::{Given, OnBadMessage, Pipeline, Summary, TableTemplate};
+pub use show::{print_jsonl, print_table};

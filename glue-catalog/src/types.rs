@@ -9,15 +9,7 @@
 use std::collections::HashMap;
 
 use arrow::datatypes::{DataType, Field, Fields, Schema, TimeUnit};
-
-/// Hudi's meta columns, in the order in which they stand before all others.
-const META_COLUMNS: [&str; 5] = [
-    "_hoodie_commit_time",
-    "_hoodie_commit_seqno",
-    "_hoodie_record_key",
-    "_hoodie_partition_path",
-    "_hoodie_file_name",
-];
+use hudi_core::schema::meta;
 
 /// Where a field's metadata holds what the column is for: Avro's name for it.
 const DOC_KEY: &str = "doc";
@@ -83,9 +75,9 @@ pub enum Error {
 /// The first column that Glue cannot hold, by name.
 pub fn columns(schema: &Schema) -> Result<Vec<Column>, Error> {
     let data: Vec<&Field> =
-        schema.fields().iter().map(AsRef::as_ref).filter(|f| !META_COLUMNS.contains(&f.name().as_str())).collect();
-    distinct(META_COLUMNS.into_iter().chain(data.iter().map(|f| f.name().as_str())), "")?;
-    let mut columns: Vec<_> = META_COLUMNS
+        schema.fields().iter().map(AsRef::as_ref).filter(|f| !meta::NAMES.contains(&f.name().as_str())).collect();
+    distinct(meta::NAMES.into_iter().chain(data.iter().map(|f| f.name().as_str())), "")?;
+    let mut columns: Vec<_> = meta::NAMES
         .into_iter()
         .map(|name| Column { name: name.to_owned(), type_text: "string".to_owned(), comment: None })
         .collect();
@@ -300,10 +292,10 @@ mod tests {
     fn meta_columns_stand_first_once() {
         let plain = Schema::new(vec![field("Id", DataType::Int64), field("region", DataType::Utf8)]);
         let mut fields = vec![field("Id", DataType::Int64)];
-        fields.extend(META_COLUMNS.map(|name| field(name, DataType::Utf8)));
+        fields.extend(meta::NAMES.map(|name| field(name, DataType::Utf8)));
         fields.push(field("region", DataType::Utf8));
         let names: Vec<_> = columns(&plain).unwrap().into_iter().map(|c| c.name).collect();
-        assert_eq!(names[..5], META_COLUMNS);
+        assert_eq!(names[..5], meta::NAMES);
         assert_eq!(names[5..], ["id", "region"]);
         assert_eq!(columns(&plain), columns(&Schema::new(fields)));
     }

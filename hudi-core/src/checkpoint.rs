@@ -128,13 +128,7 @@ pub struct WentBack {
 
 impl Default for Checkpoint {
     fn default() -> Self {
-        Self {
-            v: VERSION,
-            topics: BTreeMap::new(),
-            sources: BTreeMap::new(),
-            arrivals: 0,
-            unknown: Unknown::new(),
-        }
+        Self { v: VERSION, topics: BTreeMap::new(), sources: BTreeMap::new(), arrivals: 0, unknown: Unknown::new() }
     }
 }
 
@@ -196,7 +190,8 @@ impl Checkpoint {
     /// The positions as Hudi Streamer writes them (`topic,0:124,1:99`), if all are of one topic that it can name.
     #[must_use]
     pub fn streamer_text(&self) -> Option<String> {
-        let (topic, position) = self.topics.iter().next().filter(|(topic, _)| self.topics.len() == 1 && !topic.contains(','))?;
+        let (topic, position) =
+            self.topics.iter().next().filter(|(topic, _)| self.topics.len() == 1 && !topic.contains(','))?;
         let partitions = position.partitions.iter().map(|(partition, at)| format!(",{partition}:{}", at.next));
         Some(std::iter::once(topic.clone()).chain(partitions).collect())
     }

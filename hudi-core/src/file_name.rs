@@ -263,7 +263,13 @@ mod tests {
 
     #[test]
     fn strangers_are_none_and_broken_names_are_errors() {
-        for name in ["part-0.parquet", ".hoodie_partition_metadata", ".hoodie_partition_metadata.parquet", "a_b_c.orc", "x.log.1"] {
+        for name in [
+            "part-0.parquet",
+            ".hoodie_partition_metadata",
+            ".hoodie_partition_metadata.parquet",
+            "a_b_c.orc",
+            "x.log.1",
+        ] {
             assert_eq!(BaseFileName::parse(name), Ok(None), "{name}");
             assert_eq!(LogFileName::parse(name), Ok(None), "{name}");
         }

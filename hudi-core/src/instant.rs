@@ -23,6 +23,17 @@ pub struct InstantTime {
 }
 
 impl InstantTime {
+    /// Before every other: the reserved instant of fourteen zeros.
+    pub const EARLIEST: Self = {
+        let mut digits = [0; Self::LONGEST];
+        let mut at = 0;
+        while at < 14 {
+            digits[at] = b'0';
+            at += 1;
+        }
+        Self { digits, len: 14 }
+    };
+
     const LONGEST: usize = 20;
     /// The greatest time four digits of a year can say.
     const MAX_MS: i64 = 253_402_300_799_999;
@@ -272,7 +283,8 @@ impl Instant {
             return Ok(None);
         }
         let bad = |reason: &str| Error::bad_name(name, reason);
-        let instant = |digits| InstantTime::parse(digits).map_err(|_| bad("an instant is 17 digits (14 in old tables)"));
+        let instant =
+            |digits| InstantTime::parse(digits).map_err(|_| bad("an instant is 17 digits (14 in old tables)"));
         let time = instant(requested)?;
         let state = match (state, completed) {
             (State::Completed { .. }, Some(at)) => State::Completed { at: Some(instant(at)?) },
@@ -362,7 +374,15 @@ mod tests {
 
     #[test]
     fn strangers_are_none_and_broken_names_are_errors() {
-        for name in ["archived", "metadata", ".aux", "2024.txt", "x.commit", "20240418172804498.commit.abcd", "20240418172804498"] {
+        for name in [
+            "archived",
+            "metadata",
+            ".aux",
+            "2024.txt",
+            "x.commit",
+            "20240418172804498.commit.abcd",
+            "20240418172804498",
+        ] {
             assert_eq!(Instant::parse(TimelineLayout::V1, name), Ok(None), "{name}");
         }
         assert!(Instant::parse(TimelineLayout::V1, "2024.commit").is_err());

@@ -208,7 +208,11 @@ pub fn bucket_safe(key: &str, fields: &[String]) -> Result<(), String> {
         0 | 1 => count(b':') == 0,
         several => count(b':') == several && count(b',') == several - 1,
     };
-    if safe { Ok(()) } else { Err("the key holds a `:` or `,`, at which Hudi's releases split it differently".to_owned()) }
+    if safe {
+        Ok(())
+    } else {
+        Err("the key holds a `:` or `,`, at which Hudi's releases split it differently".to_owned())
+    }
 }
 
 /// Appends the value as it stands in a partition path under url encoding.
@@ -350,8 +354,7 @@ fn text_keys(text: &StringArray) -> Keys {
     }
     let usable = BooleanBuffer::collect_bool(text.len(), |row| text.is_valid(row) && offsets[row] != offsets[row + 1]);
     let reason = |row| if text.is_null(row) { "the record key is null" } else { "the record key is empty" };
-    let refused =
-        (0..text.len()).filter(|row| !usable.value(*row)).map(|row| (row, reason(row).to_owned())).collect();
+    let refused = (0..text.len()).filter(|row| !usable.value(*row)).map(|row| (row, reason(row).to_owned())).collect();
     let keys = StringArray::new(offsets.clone(), text.values().clone(), Some(NullBuffer::new(usable)));
     Keys { keys, refused }
 }
@@ -392,7 +395,9 @@ fn composite_keys(columns: &[KeyColumn<'_>], rows: usize) -> Keys {
 /// Hudi escapes nothing: these would read back as other columns, or as null.
 fn verify_key_part(column: &str, value: &str) -> Result<(), String> {
     if value.contains([':', ',']) {
-        return Err(format!("key column `{column}` holds a `:` or `,`, which makes a key of several columns ambiguous"));
+        return Err(format!(
+            "key column `{column}` holds a `:` or `,`, which makes a key of several columns ambiguous"
+        ));
     }
     if value == NULL_VALUE || value == EMPTY_VALUE {
         return Err(format!("key column `{column}` holds the text that stands for null or empty"));

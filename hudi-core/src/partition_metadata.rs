@@ -55,7 +55,8 @@ mod tests {
         let time = InstantTime::parse("20240418172802262").unwrap();
         let metadata = PartitionMetadata::new(time, "byteField=20/shortField=100");
         let text = metadata.to_text();
-        let want = "#partition metadata\n#Thu Apr 18 17:28:02 UTC 2024\ncommitTime=20240418172802262\npartitionDepth=2\n";
+        let want =
+            "#partition metadata\n#Thu Apr 18 17:28:02 UTC 2024\ncommitTime=20240418172802262\npartitionDepth=2\n";
         assert_eq!(text, want);
         assert_eq!(text.len(), 96);
         assert_eq!(PartitionMetadata::parse(&text), Ok(metadata));

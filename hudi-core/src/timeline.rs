@@ -171,7 +171,9 @@ mod tests {
             "20240101000000006.deltacommit.inflight",
             "20240101000000001.clean",
         ]);
-        for (instant, committed) in [("0001", true), ("0002", false), ("0003", true), ("0005", true), ("0006", false), ("0009", false)] {
+        for (instant, committed) in
+            [("0001", true), ("0002", false), ("0003", true), ("0005", true), ("0006", false), ("0009", false)]
+        {
             assert_eq!(t.is_committed(&time(&format!("2024010100000{instant}"))), committed, "{instant}");
         }
         assert!(!timeline(&[]).is_committed(&time("20240101000000001")));
@@ -185,7 +187,10 @@ mod tests {
 
     #[test]
     fn completion_times_count_for_the_latest_time() {
-        let t = Timeline::from_names(TimelineLayout::V2, ["20240101000000001_20240101000000007.commit", "20240101000000003.inflight"]);
+        let t = Timeline::from_names(
+            TimelineLayout::V2,
+            ["20240101000000001_20240101000000007.commit", "20240101000000003.inflight"],
+        );
         assert_eq!(t.unwrap().latest_time(), Some(time("20240101000000007")));
     }
 }

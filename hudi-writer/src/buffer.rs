@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use arrow::array::BooleanBufferBuilder;
 use arrow::array::{
-    Array, ArrayRef, BooleanArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray, new_null_array,
+    Array, ArrayRef, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions, StringArray, TimestampMicrosecondArray,
+    new_null_array,
 };
-use arrow::buffer::{BooleanBuffer, BooleanBufferBuilder};
+use arrow::buffer::BooleanBuffer;
 use arrow::compute::{cast, concat, filter, filter_record_batch};
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use hudi_core::change::{ChangeBatch, MAX_LONG_POSITION, Op, OrderKind, Origin, columns};
@@ -63,9 +65,14 @@ impl Buffer {
         let failed = || Error::columns("filter the changes of", &batch.topic);
         let orders = with_epoch(&batch.orders, epoch)?;
         let all = taken.true_count() == taken.len();
-        let keep = |array: &dyn Array| if all { Ok(arrow::array::make_array(array.to_data())) } else { filter(array, taken) };
+        let keep =
+            |array: &dyn Array| if all { Ok(arrow::array::make_array(array.to_data())) } else { filter(array, taken) };
         let mask = |mask: &BooleanBuffer| -> BooleanBuffer {
-            if all { mask.clone() } else { mask.iter().zip(taken.values()).filter(|(_, t)| *t).map(|(m, _)| m).collect() }
+            if all {
+                mask.clone()
+            } else {
+                mask.iter().zip(taken.values()).filter(|(_, t)| *t).map(|(m, _)| m).collect()
+            }
         };
         let rows = if all { batch.rows.clone() } else { filter_record_batch(&batch.rows, taken).map_err(failed())? };
         let kept = (0..taken.len()).filter(|row| taken.value(*row));
@@ -95,7 +102,9 @@ impl Buffer {
         let mut unsent = Vec::with_capacity(table.fields().len());
         for field in table.fields() {
             let ours = match field.name().as_str() {
-                columns::OP => Some(Arc::new(ops.iter().map(|op| Some(op.letter())).collect::<StringArray>()) as ArrayRef),
+                columns::OP => {
+                    Some(Arc::new(ops.iter().map(|op| Some(op.letter())).collect::<StringArray>()) as ArrayRef)
+                }
                 columns::ORDER => Some(stored_orders(&orders)),
                 columns::SOURCE_TS => Some(source_times(&parts)),
                 _ => None,
@@ -106,7 +115,8 @@ impl Buffer {
                 None => source_column(&parts, field.name(), field.data_type())?,
             });
         }
-        let columns = RecordBatch::try_new(Arc::clone(table), table_columns)
+        let options = RecordBatchOptions::new().with_row_count(Some(ops.len()));
+        let columns = RecordBatch::try_new_with_options(Arc::clone(table), table_columns, &options)
             .map_err(Error::columns("join", "the changes of a commit"))?;
         let orders = Orders::of(&orders).ok_or_else(|| Error::corrupt(columns::ORDER, "neither long nor text"))?;
         Ok(ChangeSet {

@@ -107,10 +107,11 @@ async fn check_objects(table: &Table, stats: &Stats, report: &mut CheckReport) -
         };
         has_data.insert(partition.to_owned());
         if !table.timeline.is_committed(&base.instant) && !pending.contains(&base.instant) {
-            report.add(&object.path, "written by an instant that never completed and is not pending: it may become data");
+            report
+                .add(&object.path, "written by an instant that never completed and is not pending: it may become data");
         }
         let stat = stats.get(&(partition.to_owned(), base.file_id.to_string())).filter(|s| s.path == object.path);
-        if let Some(stat) = stat.filter(|stat| stat.file_size_in_bytes != object.size_bytes as i64) {
+        if let Some(stat) = stat.filter(|stat| stat.file_size_in_bytes != object.size_bytes) {
             report.add(&object.path, format!("{} bytes, recorded {}", object.size_bytes, stat.file_size_in_bytes));
         }
     }
@@ -159,7 +160,7 @@ impl<'a> SliceCheck<'a> {
             table,
             partition,
             slice,
-            keys: KeySpec::of(&table.properties).map_err(format)?,
+            keys: KeySpec::of(&table.properties),
             index: stored_index(&table.properties)?,
             path: layout::data_file(partition, &name),
             rows: 0,
@@ -235,7 +236,7 @@ impl<'a> SliceCheck<'a> {
                 self.note("record key differs from its columns", key);
             }
             let in_folder = partitions.is_valid(row) && partitions.value(row) == self.partition;
-            if !in_folder || paths.keys.is_valid(row) && paths.keys.value(row) != self.partition {
+            if !in_folder || paths.paths.is_valid(row) && paths.paths.value(row) != self.partition {
                 self.note("row in the wrong partition", key);
             }
             if names.is_null(row) || !self.path.ends_with(names.value(row)) {
@@ -279,13 +280,14 @@ impl<'a> SliceCheck<'a> {
     }
 
     fn check_footer(&mut self, footer: &BaseFileFooter, stat: Option<&WriteStat>) {
-        let bounds = [(keys::FOOTER_MIN_RECORD_KEY, self.least.take()), (keys::FOOTER_MAX_RECORD_KEY, self.greatest.take())];
+        let bounds =
+            [(keys::FOOTER_MIN_RECORD_KEY, self.least.take()), (keys::FOOTER_MAX_RECORD_KEY, self.greatest.take())];
         for (name, bound) in bounds {
             if footer.value(name) != bound.as_deref() {
                 self.note("footer", format!("{name} is not that of the rows"));
             }
         }
-        if let Some(stat) = stat.filter(|stat| stat.path == self.path && stat.num_writes != self.rows as i64) {
+        if let Some(stat) = stat.filter(|stat| stat.path == self.path && stat.num_writes != self.rows) {
             let (rows, recorded) = (self.rows, stat.num_writes);
             self.note("statistics", format!("{rows} rows, recorded {recorded}"));
         }

@@ -199,15 +199,9 @@ impl Rewrite {
         self.gathered(stored, changed, patched.as_ref().unwrap_or(&gather.from))
     }
 
-    fn gathered(
-        &self,
-        stored: Option<&dyn Array>,
-        changed: &dyn Array,
-        from: &[(usize, usize)],
-    ) -> Result<ArrayRef> {
+    fn gathered(&self, stored: Option<&dyn Array>, changed: &dyn Array, from: &[(usize, usize)]) -> Result<ArrayRef> {
         // Without a stored batch nothing refers to source 0.
-        interleave(&[stored.unwrap_or(changed), changed], from)
-            .map_err(Error::columns("merge", &self.meta.file_name))
+        interleave(&[stored.unwrap_or(changed), changed], from).map_err(Error::columns("merge", &self.meta.file_name))
     }
 
     fn note_new_keys(&mut self, gather: &Gather<'_>, keys: &ArrayRef) {

@@ -8,7 +8,7 @@ use arrow::compute::cast;
 use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
-use hudi_core::bloom::BloomFilter;
+use hudi_core::bloom::{BloomFilter, TYPE_CODE};
 use hudi_core::change::{ChangeBatch, OrderKind, Origin, columns};
 use hudi_core::commit::{CommitMetadata, WriteOperation, WriteStat};
 use hudi_core::dead_letter::{DeadLetter, Original, Stage};
@@ -17,7 +17,7 @@ use hudi_core::instant::InstantTime;
 use hudi_core::layout;
 use hudi_core::partition_metadata::PartitionMetadata;
 use hudi_core::properties::keys;
-use hudi_core::schema::{avro, types};
+use hudi_core::schema::avro;
 
 use crate::changes::ChangeSet;
 use crate::commit::{Completed, request};
@@ -27,6 +27,7 @@ use crate::file::{BaseFileFooter, EncoderSpec, Encoding, scan};
 use crate::plan::{Plan, PlannedFile, Planner};
 use crate::store::Created;
 use crate::table::{self, Table};
+use crate::types::table_schema;
 use crate::writer::{CommitOutcome, Committed, TableWriter};
 
 /// A commit on its way.
@@ -117,7 +118,7 @@ impl Flush<'_> {
         let instant = requested.time();
         let ignored_changes = plan.ignored;
         let jobs = jobs(plan.files, instant, &*writer.parts.clock);
-        let mut metadata = CommitMetadata::new(WriteOperation::Upsert);
+        let mut metadata = CommitMetadata { operation_type: WriteOperation::Upsert, ..CommitMetadata::default() };
         for job in &jobs {
             metadata.add(announced(job));
         }
@@ -128,11 +129,11 @@ impl Flush<'_> {
         write_dead_letters(&store, instant, &letters).await?;
         let written = write_files(writer, &changes, jobs, instant).await?;
 
-        let mut metadata = CommitMetadata::new(WriteOperation::Upsert);
+        let mut metadata = CommitMetadata { operation_type: WriteOperation::Upsert, ..CommitMetadata::default() };
         metadata.extra_metadata.extend(writer.positions());
         if let Some(columns) = &writer.columns {
             let schema = avro::to_avro(writer.table.properties.name(), columns).map_err(format)?;
-            metadata.extra_metadata.insert(CommitMetadata::SCHEMA_KEY.to_owned(), schema);
+            metadata.set_schema(schema);
         }
         // Unique to this attempt: tells our completed instant from another's.
         let attempt = crate::clock::uuid_text(writer.parts.clock.unique_id());
@@ -174,7 +175,7 @@ fn jobs(files: Vec<PlannedFile>, instant: InstantTime, clock: &dyn crate::clock:
     let attempt = (clock.unique_id() & 0x7fff_ffff) as u32;
     let name = |(task, file): (usize, PlannedFile)| {
         let write_token = WriteToken::new(task as u32, 0, attempt);
-        let name = BaseFileName::new(file.file_id.clone(), write_token, instant);
+        let name = BaseFileName { file_id: file.file_id.clone(), write_token, instant };
         Job { file, name, task }
     };
     files.into_iter().enumerate().map(name).collect()
@@ -189,17 +190,12 @@ fn marker(job: &Job) -> Marker {
 fn announced(job: &Job) -> WriteStat {
     WriteStat {
         file_id: job.file.file_id.to_string(),
-        prev_commit: previous(job),
+        prev_commit: job.file.previous_commit(),
         partition_path: job.file.partition.clone(),
-        num_inserts: job.file.plan.inserts.len() as i64,
-        num_update_writes: job.file.plan.updates() as i64,
+        num_inserts: job.file.plan.inserts.len() as u64,
+        num_update_writes: job.file.plan.updates(),
         ..WriteStat::default()
     }
-}
-
-fn previous(job: &Job) -> String {
-    let base = job.file.stored.as_ref().map(|stored| stored.slice.base_instant.to_string());
-    base.unwrap_or_else(|| WriteStat::NO_PREVIOUS_COMMIT.to_owned())
 }
 
 async fn write_dead_letters(
@@ -262,33 +258,31 @@ async fn write_file(
     instant: InstantTime,
 ) -> Result<WriteStat> {
     let Job { file, name, task } = job;
-    let previous_commit =
-        file.stored.as_ref().map_or(WriteStat::NO_PREVIOUS_COMMIT.to_owned(), |s| s.slice.base_instant.to_string());
-    let (inserts, updates, removals) = (file.plan.inserts.len() as i64, file.plan.updates(), file.plan.removals());
+    let prev_commit = file.previous_commit();
+    let (inserts, updates, removals) = (file.plan.inserts.len() as u64, file.plan.updates(), file.plan.removals());
     let path = layout::data_file(&file.partition, &name.to_string());
     let meta = FileMeta { instant, partition: file.partition.clone(), file_name: name.to_string(), task };
     let stored_rows = file.stored.as_ref().map_or(0, |stored| stored.footer.rows());
-    let carried = file.stored.as_ref().and_then(|stored| carried_filter(&stored.footer, inserts as u64));
-    let expected_rows = stored_rows + inserts as u64;
+    let carried = file.stored.as_ref().and_then(|stored| carried_filter(&stored.footer, inserts));
+    let expected_rows = stored_rows + inserts;
     let (spec, changes, plan) = (spec.clone(), Arc::clone(changes), file.plan);
     let compute = &writer.parts.compute;
     let store = &writer.parts.store;
-    let mut rewrite =
-        compute.run(move || Rewrite::new(&spec, changes, plan, meta, carried, expected_rows)).await?;
+    let mut rewrite = compute.run(move || Rewrite::new(&spec, changes, plan, meta, carried, expected_rows)).await?;
     let mut upload = store.upload(path.clone());
     if let Some(stored) = &file.stored {
         rewrite = scan(store, &stored.footer, None, compute, rewrite, Some(&mut upload)).await?;
     }
     let (last, encoded) = compute.run(move || rewrite.finish()).await?;
     upload.write(last).await?;
-    let size = upload.finish().await? as i64;
+    let size = upload.finish().await?;
     Ok(WriteStat {
         file_id: file.file_id.to_string(),
         path,
-        prev_commit: previous_commit,
-        num_writes: encoded.rows as i64,
-        num_deletes: removals as i64,
-        num_update_writes: updates as i64,
+        prev_commit,
+        num_writes: encoded.rows,
+        num_deletes: removals,
+        num_update_writes: updates,
         num_inserts: inserts,
         total_write_bytes: size,
         file_size_in_bytes: size,
@@ -300,14 +294,14 @@ async fn write_file(
 /// The stored file's filter, if it can take the new keys too. Keys that are gone stay in it: that costs a look, no more.
 fn carried_filter(footer: &BaseFileFooter, inserts: u64) -> Option<BloomFilter> {
     let text = footer.value(keys::FOOTER_BLOOM_FILTER)?;
-    let filter = BloomFilter::from_footer_text(text, footer.value(keys::FOOTER_BLOOM_TYPE_CODE)).ok()?;
+    let kind = footer.value(keys::FOOTER_BLOOM_TYPE_CODE).filter(|kind| *kind == TYPE_CODE)?;
+    let filter = BloomFilter::from_footer_text(text, Some(kind)).ok()?;
     let mostly_live = filter.added() <= footer.rows() + footer.rows() / 4 + 16;
-    let largest = filter.capacity() >= u64::from(hudi_core::bloom::MAX_ENTRIES);
-    (filter.is_dynamic() && mostly_live && (largest || filter.room() >= inserts)).then_some(filter)
+    (mostly_live && filter.has_room_for(inserts)).then_some(filter)
 }
 
 fn summed(instant: InstantTime, written: &[WriteStat], ignored_changes: u64, letters: usize) -> Committed {
-    let sum = |of: fn(&WriteStat) -> i64| written.iter().map(of).sum::<i64>() as u64;
+    let sum = |of: fn(&WriteStat) -> u64| written.iter().map(of).sum::<u64>();
     Committed {
         instant,
         inserted_rows: sum(|stat| stat.num_inserts),
@@ -322,7 +316,7 @@ fn summed(instant: InstantTime, written: &[WriteStat], ignored_changes: u64, let
 
 /// The batch in the types that a table's files have.
 pub(crate) fn with_table_types(batch: &ChangeBatch) -> Result<ChangeBatch> {
-    let wanted: SchemaRef = Arc::new(types::table_schema(batch.rows.schema_ref()).map_err(format)?);
+    let wanted: SchemaRef = Arc::new(table_schema(batch.rows.schema_ref()));
     if *wanted == **batch.rows.schema_ref() {
         return Ok(batch.clone());
     }

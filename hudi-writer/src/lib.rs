@@ -32,6 +32,7 @@ mod store;
 mod table;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+mod types;
 mod writer;
 
 pub use builder::WriterBuilder;

@@ -59,6 +59,13 @@ pub(crate) struct PlannedFile {
     pub(crate) plan: FilePlan,
 }
 
+impl PlannedFile {
+    /// The base instant of the slice that is written onto.
+    pub(crate) fn previous_commit(&self) -> Option<String> {
+        self.stored.as_ref().map(|stored| stored.slice.base_instant.to_string())
+    }
+}
+
 /// What a commit will do.
 #[derive(Debug, Default)]
 pub(crate) struct Plan {
@@ -119,7 +126,8 @@ impl Planner<'_> {
         for slice in slices {
             let bucket = slice.file_id.bucket().filter(|bucket| *bucket < buckets.get());
             let bucket = bucket.ok_or_else(|| {
-                let why = format!("it does not begin with a bucket's number below {buckets}: want the table's own index");
+                let why =
+                    format!("it does not begin with a bucket's number below {buckets}: want the table's own index");
                 Error::refused(format!("file group {}", slice.file_id), why)
             })?;
             if wanted[bucket as usize] {
@@ -151,8 +159,7 @@ impl Planner<'_> {
             hudi_core::merge::Orders::Long(_) => hudi_core::change::OrderKind::Long,
             hudi_core::merge::Orders::Text(_) => hudi_core::change::OrderKind::Text,
         };
-        let look_ups =
-            files.iter().map(|file| look_up(self.store, &file.footer, Arc::clone(keys), kind, self.compute));
+        let look_ups = files.iter().map(|file| look_up(self.store, &file.footer, Arc::clone(keys), kind, self.compute));
         futures::stream::iter(look_ups).buffered(self.compute.parallel()).try_collect().await
     }
 
@@ -208,7 +215,8 @@ impl Planner<'_> {
     }
 
     fn row_write(&self, image: u32, order: RowRef, overrides: &[Override]) -> RowWrite {
-        let kept_order = (order != RowRef::Change(image)).then_some(Override { column: self.order_column, from: order });
+        let kept_order =
+            (order != RowRef::Change(image)).then_some(Override { column: self.order_column, from: order });
         RowWrite { image, overrides: overrides.iter().copied().chain(kept_order).collect() }
     }
 

@@ -68,7 +68,8 @@ impl WriterSettings {
         let wrong = |setting: &str, value: String, want: &str| {
             Err(Error::Setting { setting: setting.to_owned(), value, want: want.to_owned() })
         };
-        if self.pipeline.is_empty() || !self.pipeline.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)) {
+        if self.pipeline.is_empty() || !self.pipeline.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+        {
             return wrong("pipeline", self.pipeline.clone(), "letters, digits, `-`, `_` and `.`");
         }
         if let FileCompression::Zstd(level) = self.compression

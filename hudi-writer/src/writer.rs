@@ -100,6 +100,7 @@ pub struct TableWriter {
     pub(crate) buffer: Buffer,
     pub(crate) letters: Vec<DeadLetter>,
     checkpoint: Checkpoint,
+    /// The checkpoint of the newest commit.
     committed: Checkpoint,
     /// The checkpoints of all pipelines, as the newest commit carries them.
     carried: BTreeMap<String, String>,
@@ -124,7 +125,7 @@ impl TableWriter {
         let history = read_history(&table).await?;
         let checkpoint = history.checkpoint(&parts.settings.pipeline)?;
         Ok(Self {
-            keys: KeySpec::of(&table.properties).map_err(format)?,
+            keys: KeySpec::of(&table.properties),
             index: stored_index(&table.properties)?,
             columns: table.columns.clone(),
             buffer: Buffer::default(),
@@ -142,6 +143,12 @@ impl TableWriter {
     #[must_use]
     pub fn checkpoint(&self) -> &Checkpoint {
         &self.checkpoint
+    }
+
+    /// How far the pipeline got: what is committed.
+    #[must_use]
+    pub fn committed(&self) -> &Checkpoint {
+        &self.committed
     }
 
     /// The table as of the last commit, or of the opening.
@@ -187,10 +194,9 @@ impl TableWriter {
         let batch = &flush::with_table_types(batch)?;
         let columns = self.columns_with(batch)?;
         let mut checkpoint = self.checkpoint.clone();
-        let verdicts = checkpoint.judge(batch).map_err(|back| Error::SourceWentBack {
-            source_name: back.source.to_string(),
-            origin: back.origin,
-        })?;
+        let verdicts = checkpoint
+            .judge(batch)
+            .map_err(|back| Error::SourceWentBack { source_name: back.source.to_string(), origin: back.origin })?;
         let (keys, partitions, refused) = self.keys_of(batch, &verdicts)?;
         let is_taken = |row: usize| verdicts[row] == Verdict::New && keys.is_valid(row) && partitions.is_valid(row);
         let taken: BooleanArray = (0..batch.num_rows()).map(|row| Some(is_taken(row))).collect();
@@ -204,7 +210,7 @@ impl TableWriter {
         let kind = batch.order_kind();
         let incoming = with_our_columns(batch.rows.schema_ref(), kind);
         let Some(table) = &self.columns else {
-            hudi_core::schema::names::check_all(&incoming).map_err(format)?;
+            hudi_core::schema::names::verify(&incoming).map_err(format)?;
             return Ok(Arc::new(incoming));
         };
         let ordered_by = table.field_with_name(columns::ORDER).ok().and_then(|f| OrderKind::of(f.data_type()));
@@ -242,7 +248,7 @@ impl TableWriter {
         let keys = flush::masked(&keys.keys, &valid)?;
         let refused = refused.into_iter().filter(|(row, _)| verdicts[*row] == Verdict::New);
         let refused = refused.map(|(row, reason)| Refused { origin: batch.origin(row), stage: Stage::Key, reason });
-        Ok((keys, partitions.keys, refused.collect()))
+        Ok((keys, partitions.paths, refused.collect()))
     }
 
     /// Notes that the messages of a partition below `next` need no more attention: they were skipped.
@@ -266,10 +272,7 @@ impl TableWriter {
     ///
     /// # Errors
     /// Whatever the store or the files say. The table is the old one; open it again.
-    pub async fn commit(
-        &mut self,
-        originals: &(dyn Fn(&Origin) -> Option<Original> + Sync),
-    ) -> Result<CommitOutcome> {
+    pub async fn commit(&mut self, originals: &(dyn Fn(&Origin) -> Option<Original> + Sync)) -> Result<CommitOutcome> {
         self.refuse_if_failed()?;
         if self.buffer.rows() == 0 && self.letters.is_empty() && self.checkpoint == self.committed {
             return Ok(CommitOutcome::Empty);

@@ -64,8 +64,20 @@ const AGGREGATE_TYPE: u8 = 9;
 
 /// The members of an envelope, and those that tell other messages; the rest is skipped, but guessed.
 pub(crate) const MEMBERS: &[&[u8]] = &[
-    b"\"before\":", b"\"after\":", b"\"source\":", b"\"op\":", b"\"status\":", b"\"id\":", b"\"ts_ms\":", b"\"ddl\":",
-    b"\"tableChanges\":", b"\"aggregate_type\":", b"\"transaction\":", b"\"ts_us\":", b"\"ts_ns\":", b"\"message\":",
+    b"\"before\":",
+    b"\"after\":",
+    b"\"source\":",
+    b"\"op\":",
+    b"\"status\":",
+    b"\"id\":",
+    b"\"ts_ms\":",
+    b"\"ddl\":",
+    b"\"tableChanges\":",
+    b"\"aggregate_type\":",
+    b"\"transaction\":",
+    b"\"ts_us\":",
+    b"\"ts_ns\":",
+    b"\"message\":",
 ];
 
 /// Which members a payload has: tells messages without schema apart.
@@ -212,8 +224,12 @@ mod tests {
     #[test]
     fn a_row_with_a_column_called_schema_is_no_wrapper() {
         for (text, wrapped) in [
-            (r#"{"schema":{"type":"struct"},"payload":1}"#, true), (r#"{"payload":1,"schema":null}"#, true),
-            (r#"{"schema":"public","payload":1}"#, false), (r#"{"schema":{}}"#, false), (r#"{"schema":{},"payload":1,"x":1}"#, false), ("1", false),
+            (r#"{"schema":{"type":"struct"},"payload":1}"#, true),
+            (r#"{"payload":1,"schema":null}"#, true),
+            (r#"{"schema":"public","payload":1}"#, false),
+            (r#"{"schema":{}}"#, false),
+            (r#"{"schema":{},"payload":1,"x":1}"#, false),
+            ("1", false),
         ] {
             let mut scan = Scan::new(text.as_bytes(), 0).unwrap();
             assert_eq!(Wrapper::read(&mut scan).unwrap().is_some(), wrapped, "{text}");
@@ -224,7 +240,12 @@ mod tests {
     #[test]
     fn members_are_guessed_and_learnt_anew() {
         let mut guess = Guess::default();
-        for text in [r#"{"op":1,"x":2,"before":3}"#, r#"{"op":1,"x":2,"before":3}"#, r#"{"before":1,"op":2,"\u0061fter":3}"#, r#"{"op":1}"#] {
+        for text in [
+            r#"{"op":1,"x":2,"before":3}"#,
+            r#"{"op":1,"x":2,"before":3}"#,
+            r#"{"before":1,"op":2,"\u0061fter":3}"#,
+            r#"{"op":1}"#,
+        ] {
             let mut scan = Scan::new(text.as_bytes(), 0).unwrap();
             scan.expect(b'{', "").unwrap();
             let mut read = vec![];

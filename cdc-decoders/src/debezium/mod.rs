@@ -1,18 +1,21 @@
 //! Debezium's change events: the envelope, its schemas, its source blocks.
 //!
-//! Reading order: `json` (the decoder), `envelope` (a message taken apart), `source` (position and identity), `schema` (Connect and
-//! Avro schemas), `plan` (how a field is read, and its Arrow type), `rows` (the columns of the row images), `value` (one value
+//! Reading order: `json` (the decoder), `topic` (what is remembered between messages), `envelope` (a message taken apart), `key` (the
+//! message key), `source` (position and identity), `changes` (what stands beside the rows), `schema` (Connect and Avro schemas), `plan` (how a field is read, and its Arrow type), `rows` (the columns of the row images), `value` (one value
 //! into one column), `inferred` (types from the values), `unavailable` (what stands for "not sent").
 //!
 //! Not here: registry framing, flattened events, and the table's own rules.
 
+mod changes;
 mod envelope;
 mod inferred;
 mod json;
+mod key;
 mod plan;
 mod rows;
 mod schema;
 mod source;
+mod topic;
 mod unavailable;
 mod value;
 

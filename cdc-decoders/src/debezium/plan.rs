@@ -128,7 +128,10 @@ pub(crate) fn check_names(fields: &[FieldPlan], top: bool) -> Result<(), DecodeE
             return Err(DecodeError::schema(&field.source_name, why));
         }
         if !seen.insert(field.name.to_ascii_lowercase()) {
-            return Err(DecodeError::schema(&field.source_name, "another column's name is the same, but for case or letters that no table can have"));
+            return Err(DecodeError::schema(
+                &field.source_name,
+                "another column's name is the same, but for case or letters that no table can have",
+            ));
         }
         let mut inner = &field.reading;
         while let Reading::List(element) | Reading::Map(element) = inner {
@@ -147,7 +150,15 @@ mod tests {
 
     #[test]
     fn names_are_made_legal() {
-        for (source, name) in [("id", "id"), ("a-b.c", "a_b_c"), ("1st", "_1st"), ("größe", "gr__e"), ("", "_"), ("$x", "_x"), ("MiXed", "MiXed")] {
+        for (source, name) in [
+            ("id", "id"),
+            ("a-b.c", "a_b_c"),
+            ("1st", "_1st"),
+            ("größe", "gr__e"),
+            ("", "_"),
+            ("$x", "_x"),
+            ("MiXed", "MiXed"),
+        ] {
             assert_eq!(column_name(source), name);
         }
     }

@@ -338,7 +338,9 @@ fn with_meaning(connect: Connect, object: &AvroObject) -> Connect {
         Some("time-millis") => Connect::named("int32", "io.debezium.time.Time"),
         Some("time-micros") => Connect::named("int64", "io.debezium.time.MicroTime"),
         Some("timestamp-millis" | "local-timestamp-millis") => Connect::named("int64", "io.debezium.time.Timestamp"),
-        Some("timestamp-micros" | "local-timestamp-micros") => Connect::named("int64", "io.debezium.time.MicroTimestamp"),
+        Some("timestamp-micros" | "local-timestamp-micros") => {
+            Connect::named("int64", "io.debezium.time.MicroTimestamp")
+        }
         Some("timestamp-nanos" | "local-timestamp-nanos") => Connect::named("int64", "io.debezium.time.NanoTimestamp"),
         _ => connect,
     }
@@ -385,11 +387,22 @@ mod tests {
 
     #[test]
     fn what_is_no_schema_is_refused() {
-        for bad in ["", "{}", "[]", "null", r#"{"type":"string"}"#, r#"{"type":"struct","fields":[{"type":"int7","field":"x"}]}"#, r#"["int","long"]"#, r#""x""#, r#"{"schema":null}"#] {
+        for bad in [
+            "",
+            "{}",
+            "[]",
+            "null",
+            r#"{"type":"string"}"#,
+            r#"{"type":"struct","fields":[{"type":"int7","field":"x"}]}"#,
+            r#"["int","long"]"#,
+            r#""x""#,
+            r#"{"schema":null}"#,
+        ] {
             let error = DeclaredSchema::from_json(bad).unwrap_err();
             assert!(!error.can_go_on(), "{bad}");
         }
-        let nested = format!("{}{}{}", r#"{"type":"array","items":"#.repeat(100), r#"{"type":"int32"}"#, "}".repeat(100));
+        let nested =
+            format!("{}{}{}", r#"{"type":"array","items":"#.repeat(100), r#"{"type":"int32"}"#, "}".repeat(100));
         let row = format!(r#"{{"type":"struct","fields":[{}]}}"#, nested.replacen('{', r#"{"field":"x","#, 1));
         assert!(DeclaredSchema::from_json(&row).unwrap_err().to_string().contains("deeply"));
     }
@@ -397,21 +410,38 @@ mod tests {
     #[test]
     fn decimals_that_fit_no_column_become_text() {
         let with = |parameters: &str| {
-            let schema: Connect = parse(&format!(r#"{{"type":"bytes","name":"org.apache.kafka.connect.data.Decimal","parameters":{parameters}}}"#)).unwrap();
+            let schema: Connect = parse(&format!(
+                r#"{{"type":"bytes","name":"org.apache.kafka.connect.data.Decimal","parameters":{parameters}}}"#
+            ))
+            .unwrap();
             reading(&schema, "x", 9).unwrap()
         };
-        assert_eq!(with(r#"{"scale":"38","connect.decimal.precision":"38"}"#), Reading::Decimal { precision: 38, scale: 38 });
+        assert_eq!(
+            with(r#"{"scale":"38","connect.decimal.precision":"38"}"#),
+            Reading::Decimal { precision: 38, scale: 38 }
+        );
         assert_eq!(with(r#"{"scale":"2"}"#), Reading::DecimalText { scale: 2, trim: false });
-        assert_eq!(with(r#"{"scale":"30","connect.decimal.precision":"65"}"#), Reading::DecimalText { scale: 30, trim: false });
-        assert_eq!(with(r#"{"scale":"2046","connect.decimal.precision":"5"}"#), Reading::DecimalText { scale: 2046, trim: true });
-        assert_eq!(with(r#"{"scale":"-2","connect.decimal.precision":"5"}"#), Reading::DecimalText { scale: -2, trim: false });
+        assert_eq!(
+            with(r#"{"scale":"30","connect.decimal.precision":"65"}"#),
+            Reading::DecimalText { scale: 30, trim: false }
+        );
+        assert_eq!(
+            with(r#"{"scale":"2046","connect.decimal.precision":"5"}"#),
+            Reading::DecimalText { scale: 2046, trim: true }
+        );
+        assert_eq!(
+            with(r#"{"scale":"-2","connect.decimal.precision":"5"}"#),
+            Reading::DecimalText { scale: -2, trim: false }
+        );
     }
 
     #[test]
     fn control_messages_are_told_by_their_schema() {
         for (name, reason) in [
-            ("io.debezium.connector.mysql.SchemaChangeValue", SkipReason::SchemaChange), ("io.debezium.connector.common.Heartbeat", SkipReason::Heartbeat),
-            ("io.debezium.connector.common.TransactionMetadataValue", SkipReason::Transaction), ("io.debezium.connector.common.Notification", SkipReason::Notification),
+            ("io.debezium.connector.mysql.SchemaChangeValue", SkipReason::SchemaChange),
+            ("io.debezium.connector.common.Heartbeat", SkipReason::Heartbeat),
+            ("io.debezium.connector.common.TransactionMetadataValue", SkipReason::Transaction),
+            ("io.debezium.connector.common.Notification", SkipReason::Notification),
         ] {
             let schema = format!(r#"{{"type":"struct","fields":[],"name":"{name}"}}"#);
             assert_eq!(ValueSchema::from_inline(&schema).unwrap(), ValueSchema::Control(reason));

@@ -71,10 +71,33 @@ const ORD: u8 = 12;
 
 /// The members that we know, at the numbers above; those after them are skipped, but guessed.
 const MEMBERS: &[&[u8]] = &[
-    b"\"connector\":", b"\"name\":", b"\"ts_ms\":", b"\"sequence\":", b"\"lsn\":", b"\"file\":", b"\"pos\":", b"\"row\":",
-    b"\"server_id\":", b"\"scn\":", b"\"commit_scn\":", b"\"txSeq\":", b"\"ord\":", b"\"version\":", b"\"snapshot\":", b"\"db\":",
-    b"\"ts_us\":", b"\"ts_ns\":", b"\"schema\":", b"\"table\":", b"\"txId\":", b"\"xmin\":", b"\"origin\":", b"\"origin_lsn\":",
-    b"\"gtid\":", b"\"thread\":", b"\"query\":",
+    b"\"connector\":",
+    b"\"name\":",
+    b"\"ts_ms\":",
+    b"\"sequence\":",
+    b"\"lsn\":",
+    b"\"file\":",
+    b"\"pos\":",
+    b"\"row\":",
+    b"\"server_id\":",
+    b"\"scn\":",
+    b"\"commit_scn\":",
+    b"\"txSeq\":",
+    b"\"ord\":",
+    b"\"version\":",
+    b"\"snapshot\":",
+    b"\"db\":",
+    b"\"ts_us\":",
+    b"\"ts_ns\":",
+    b"\"schema\":",
+    b"\"table\":",
+    b"\"txId\":",
+    b"\"xmin\":",
+    b"\"origin\":",
+    b"\"origin_lsn\":",
+    b"\"gtid\":",
+    b"\"thread\":",
+    b"\"query\":",
 ];
 
 impl<'a> Source<'a> {
@@ -106,11 +129,6 @@ impl<'a> Source<'a> {
             place += 1;
         }
         Ok(source)
-    }
-
-    /// Whether values of this source may be missing with a placeholder in their place.
-    pub(crate) const fn leaves_out(&self) -> bool {
-        matches!(self.connector, Connector::Postgres | Connector::Oracle)
     }
 
     /// Who the source says it is, where that can change under one name. MariaDB says 0 in snapshots: nobody.
@@ -173,7 +191,9 @@ impl<'a> Source<'a> {
                 let [last_commit, lsn] = sequence(self.sequence?)?;
                 [last_commit, lsn, 0]
             }
-            Connector::Binlog => [whole(self.file.and_then(file_number))?, whole(self.pos)?, whole(self.row).unwrap_or(0)],
+            Connector::Binlog => {
+                [whole(self.file.and_then(file_number))?, whole(self.pos)?, whole(self.row).unwrap_or(0)]
+            }
             Connector::Oracle => {
                 let inside = self.tx_seq.or_else(|| self.scn.and_then(decimal));
                 [whole(self.commit_scn.and_then(decimal))?, whole(inside)?, 0]
@@ -262,13 +282,16 @@ mod tests {
     #[test]
     fn binlog_files_are_compared_as_numbers() {
         let at = |file: &str, pos: i64| {
-            let text = format!(r#"{{"connector":"mariadb","name":"m","server_id":4242,"file":"{file}","pos":{pos},"row":3}}"#);
+            let text =
+                format!(r#"{{"connector":"mariadb","name":"m","server_id":4242,"file":"{file}","pos":{pos},"row":3}}"#);
             let source = read(&text);
             (source.order(), source.stream_position(), source.identity())
         };
         assert_eq!(at("binlog.000007", 9), (Ok(7 << 32 | 9), Some(StreamPosition([7, 9, 3])), Some(4242)));
         assert!(at("a.b.999999", 0).0.unwrap() < at("a.b.1000000", 0).0.unwrap());
-        for (file, pos) in [("binlog.16777216", 0), ("binlog", 0), ("binlog.x", 0), ("", 0), ("binlog.1", 1 << 32), ("binlog.1", -1)] {
+        for (file, pos) in
+            [("binlog.16777216", 0), ("binlog", 0), ("binlog.x", 0), ("", 0), ("binlog.1", 1 << 32), ("binlog.1", -1)]
+        {
             assert!(at(file, pos).0.is_err(), "{file} {pos}");
         }
         assert_eq!(read(r#"{"connector":"mysql","name":"m","server_id":0}"#).identity(), None);
@@ -282,7 +305,10 @@ mod tests {
         assert_eq!((source.order(), source.stream_position()), (Ok(100), None));
         assert!(read(r#"{"connector":"oracle","name":"o","commit_scn":"1x"}"#).order().is_err());
         let source = read(r#"{"connector":"mongodb","name":"o","ts_ms":1700000000000,"ord":2}"#);
-        assert_eq!((source.order(), source.stream_position()), (Ok(1_700_000_000 << 24 | 2), Some(StreamPosition([1_700_000_000, 2, 0]))));
+        assert_eq!(
+            (source.order(), source.stream_position()),
+            (Ok(1_700_000_000 << 24 | 2), Some(StreamPosition([1_700_000_000, 2, 0])))
+        );
     }
 
     #[test]

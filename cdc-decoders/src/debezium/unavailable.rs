@@ -62,7 +62,7 @@ const fn length_bit(length: usize) -> u64 {
 }
 
 /// As Jackson writes a string.
-fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len() + 2);
     quoted.push('"');
     for c in text.chars() {
@@ -96,9 +96,14 @@ mod tests {
         ] {
             assert!(unavailable.is(form), "{form}");
         }
-        for value in ["null", "\"\"", r#""__debezium_unavailable_valuf""#, r#"["__debezium_unavailable_value",null]"#, "1"] {
+        for value in
+            ["null", "\"\"", r#""__debezium_unavailable_valuf""#, r#"["__debezium_unavailable_value",null]"#, "1"]
+        {
             assert!(!unavailable.is(value), "{value}");
         }
-        assert!(Unavailable::new("gone").is("\"gone\"") && !Unavailable::new("gone").is(r#""__debezium_unavailable_value""#));
+        assert!(
+            Unavailable::new("gone").is("\"gone\"")
+                && !Unavailable::new("gone").is(r#""__debezium_unavailable_value""#)
+        );
     }
 }

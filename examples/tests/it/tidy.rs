@@ -42,7 +42,9 @@ fn the_object_store_is_named_only_by_its_own_room() {
     hold(&advice, |file, problems| {
         if file.is_library() && !STORE_PLACES.iter().any(|place| file.name.starts_with(place)) {
             let code = file.scan().code;
-            problems.extend(words(&code).filter(|(_, word)| *word == "ObjectStore").map(|(at, _)| file.at(line_of(&code, at))));
+            problems.extend(
+                words(&code).filter(|(_, word)| *word == "ObjectStore").map(|(at, _)| file.at(line_of(&code, at))),
+            );
         }
     });
 }
@@ -68,19 +70,22 @@ fn modules_have_no_cycles() {
 fn nothing_is_left_for_later_and_nothing_knows_one_machine() {
     let later = [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("XX", "X"), concat!("HA", "CK")];
     let folders = [concat!("/ho", "me/"), concat!("/ro", "ot/"), concat!("/Use", "rs/"), concat!("/wo", "rk/")];
-    hold("finish it, or say it in an issue; take folders from the environment or relative to the crate", |file, problems| {
-        for (at, word) in words(&file.text).filter(|(_, word)| later.contains(word)) {
-            problems.push(format!("{}: {word}", file.at(line_of(&file.text, at))));
-        }
-        for folder in folders {
-            for (at, _) in file.text.match_indices(folder) {
-                let before = file.text[..at].chars().next_back();
-                if !before.is_some_and(|c| c.is_alphanumeric() || "._-}/".contains(c)) {
-                    problems.push(format!("{}: {folder}", file.at(line_of(&file.text, at))));
+    hold(
+        "finish it, or say it in an issue; take folders from the environment or relative to the crate",
+        |file, problems| {
+            for (at, word) in words(&file.text).filter(|(_, word)| later.contains(word)) {
+                problems.push(format!("{}: {word}", file.at(line_of(&file.text, at))));
+            }
+            for folder in folders {
+                for (at, _) in file.text.match_indices(folder) {
+                    let before = file.text[..at].chars().next_back();
+                    if !before.is_some_and(|c| c.is_alphanumeric() || "._-}/".contains(c)) {
+                        problems.push(format!("{}: {folder}", file.at(line_of(&file.text, at))));
+                    }
                 }
             }
-        }
-    });
+        },
+    );
 }
 
 /// Runs a rule on every file and shows what breaks it, with the advice.
@@ -391,7 +396,10 @@ let b = r#"raw "quoted""#; /* /* in */ "no" */ let c = '"'; let d: &'static str 
 fn bodies_of_test_modules_are_left_out() {
     let text = "use a;\n#[cfg(test)]\nmod tests {\n  fn f() { \"}\" }\n}\nuse b;\n#[cfg(test)]\nmod far;\nmod near {}";
     let kept = without_tests(text);
-    assert_eq!(words(&kept).map(|(_, w)| w).collect::<Vec<_>>().join(" "), "use a cfg test mod tests use b cfg test mod far mod near");
+    assert_eq!(
+        words(&kept).map(|(_, w)| w).collect::<Vec<_>>().join(" "),
+        "use a cfg test mod tests use b cfg test mod far mod near"
+    );
     assert_eq!(line_of(&kept, kept.find("use b").unwrap()), 6);
 }
 

@@ -140,7 +140,11 @@ fn verify_extra(key: &str, value: &str) -> Result<()> {
         return Err(Error::bad_property(key, value, format!("a property whose name begins with `{}`", keys::PREFIX)));
     }
     if DECIDED.contains(&key) {
-        return Err(Error::bad_property(key, value, "no further property of this name: the table's own settings decide it"));
+        return Err(Error::bad_property(
+            key,
+            value,
+            "no further property of this name: the table's own settings decide it",
+        ));
     }
     Ok(())
 }

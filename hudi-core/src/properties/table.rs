@@ -112,8 +112,10 @@ impl TableIndex {
             return Err(Error::bad_property(keys::INDEX_BUCKET_ENGINE, engine, Self::SIMPLE_ENGINE));
         }
         let want = "a whole number from 1 to 99999999";
-        let number = non_empty(all, keys::BUCKET_NUM_BUCKETS)
-            .ok_or_else(|| Error::MissingProperty { key: keys::BUCKET_NUM_BUCKETS.to_owned(), want: want.to_owned() })?;
+        let number = non_empty(all, keys::BUCKET_NUM_BUCKETS).ok_or_else(|| Error::MissingProperty {
+            key: keys::BUCKET_NUM_BUCKETS.to_owned(),
+            want: want.to_owned(),
+        })?;
         let num_buckets = number.parse().ok().filter(|n| (1..100_000_000).contains(n));
         let num_buckets = num_buckets.ok_or_else(|| Error::bad_property(keys::BUCKET_NUM_BUCKETS, number, want))?;
         Ok(Self::Bucket { num_buckets, hash_fields: list(all, keys::BUCKET_HASH_FIELD) })

@@ -222,7 +222,9 @@ mod tests {
     #[test]
     fn what_is_written_is_read_back() {
         let mut p = Properties::new();
-        for value in ["", " lead", "a=b:c#d!e\\f", "tab\tline\nend\r\x0c", "日本 😀 ü", "{\"type\":\"record\"}", "trail "] {
+        for value in
+            ["", " lead", "a=b:c#d!e\\f", "tab\tline\nend\r\x0c", "日本 😀 ü", "{\"type\":\"record\"}", "trail "]
+        {
             p.set(format!("key {value}"), value);
         }
         let text = p.to_text("Updated at now", 0);
@@ -233,9 +235,13 @@ mod tests {
 
     #[test]
     fn what_java_accepts_is_read() {
-        let p = Properties::parse("# c\n! c\n\n  a = 1\nb:2\nc 3\nd\\=x=4=5\ne=one,\\\n   two\r\nf\ng=x\\\\\nh=\\u00e9\na=9").unwrap();
+        let p = Properties::parse(
+            "# c\n! c\n\n  a = 1\nb:2\nc 3\nd\\=x=4=5\ne=one,\\\n   two\r\nf\ng=x\\\\\nh=\\u00e9\na=9",
+        )
+        .unwrap();
         let all: Vec<_> = p.iter().collect();
-        let want = [("a", "9"), ("b", "2"), ("c", "3"), ("d=x", "4=5"), ("e", "one,two"), ("f", ""), ("g", "x\\"), ("h", "é")];
+        let want =
+            [("a", "9"), ("b", "2"), ("c", "3"), ("d=x", "4=5"), ("e", "one,two"), ("f", ""), ("g", "x\\"), ("h", "é")];
         assert_eq!(all, want);
         assert!(Properties::parse("a=\\u12").is_err());
     }

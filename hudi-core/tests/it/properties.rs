@@ -1,7 +1,7 @@
 use hudi_core::Error;
 use hudi_core::properties::{
-    Change, KeyGenerator, NewTable, PropertiesFile, Step, TableIndex, TableProperties, Timezone, UpdateProtocol, keys, recovery,
-    update,
+    Change, KeyGenerator, NewTable, PropertiesFile, Step, TableIndex, TableProperties, Timezone, UpdateProtocol, keys,
+    recovery, update,
 };
 use hudi_core::version::{TableType, TableVersion};
 

@@ -106,9 +106,8 @@ pub(crate) struct BaseFileEncoder {
 impl BaseFileEncoder {
     /// Begins a file. `bloom` may hold keys already: those of the file's previous version.
     pub(crate) fn new(spec: &EncoderSpec, path: &str, bloom: BloomFilter) -> Result<Self> {
-        let writer =
-            ArrowWriter::try_new_with_options(Vec::new(), Arc::clone(&spec.0.schema), spec.0.options.clone())
-                .map_err(Error::columns("encode", path))?;
+        let writer = ArrowWriter::try_new_with_options(Vec::new(), Arc::clone(&spec.0.schema), spec.0.options.clone())
+            .map_err(Error::columns("encode", path))?;
         let path = path.to_owned();
         Ok(Self { spec: spec.clone(), writer, bloom, least_key: None, greatest_key: None, rows: 0, path })
     }

@@ -88,12 +88,7 @@ fn map(name: &str, entries: &Field, repetition: Repetition) -> Result<TypePtr> {
     group(name, repetition, vec![repeated], Some(LogicalType::Map))
 }
 
-fn group(
-    name: &str,
-    repetition: Repetition,
-    fields: Vec<TypePtr>,
-    logical: Option<LogicalType>,
-) -> Result<TypePtr> {
+fn group(name: &str, repetition: Repetition, fields: Vec<TypePtr>, logical: Option<LogicalType>) -> Result<TypePtr> {
     Type::group_type_builder(name)
         .with_repetition(repetition)
         .with_fields(fields)

@@ -43,11 +43,6 @@ impl BaseFileFooter {
         self.metadata.metadata()
     }
 
-    /// The columns as arrow reads them.
-    pub(crate) fn schema(&self) -> &SchemaRef {
-        self.metadata.schema()
-    }
-
     /// A decoder of these columns; of all, where none are named.
     fn decoder(&self, columns: Option<&[&str]>) -> Result<ParquetPushDecoder> {
         let mut builder =
@@ -214,6 +209,5 @@ pub(crate) fn align(batch: &RecordBatch, schema: &SchemaRef, path: &str) -> Resu
         });
     }
     let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-    RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)
-        .map_err(Error::columns("align", path))
+    RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options).map_err(Error::columns("align", path))
 }

@@ -71,9 +71,9 @@ impl Table {
         let all = if options.meta_columns { meta::with_meta_fields(columns) } else { Schema::clone(columns) };
         let Some(names) = &options.columns else { return Ok(Some(Arc::new(all))) };
         let wanted = names.iter().map(|name| {
-            let field = all.field_with_name(name).map_err(|_| {
-                Error::refused(format!("column `{name}`"), "the table has none of this name")
-            })?;
+            let field = all
+                .field_with_name(name)
+                .map_err(|_| Error::refused(format!("column `{name}`"), "the table has none of this name"))?;
             Ok(Arc::new(field.clone()))
         });
         Ok(Some(Arc::new(Schema::new(wanted.collect::<Result<Vec<_>>>()?))))
@@ -85,7 +85,10 @@ impl Table {
     ///
     /// # Errors
     /// As [`Table::snapshot_schema`]; the stream ends with the first error of the store or of a file.
-    pub async fn snapshot(&self, options: &ReadOptions) -> Result<impl Stream<Item = Result<RecordBatch>> + Send> {
+    pub async fn snapshot(
+        &self,
+        options: &ReadOptions,
+    ) -> Result<impl Stream<Item = Result<RecordBatch>> + Send + use<>> {
         let schema = self.snapshot_schema(options)?;
         let mut slices = VecDeque::new();
         if schema.is_some() {
@@ -120,21 +123,27 @@ impl SnapshotReader {
                 }
             }
             let Some((partition, slice)) = self.slices.pop_front() else { return Ok(None) };
-            self.current = self.open(&partition, &slice).await?;
+            self.current = open(&self.table, &partition, &slice, &self.schema, &self.compute).await?;
         }
     }
+}
 
-    /// The rows of a slice. A slice with log files would be merged here; copy-on-write tables have none.
-    async fn open(&self, partition: &str, slice: &FileSlice) -> Result<Option<(BatchReader, String)>> {
-        if !slice.logs.is_empty() {
-            let what = format!("file group {} in `{partition}`", slice.file_id);
-            return Err(Error::refused(what, "it has log files, and the table is copy-on-write"));
-        }
-        let Some(base) = &slice.base else { return Ok(None) };
-        let path = layout::data_file(partition, &base.name.to_string());
-        let footer = read_footer(&self.table.store, &path, base.size_bytes).await?;
-        let names: Vec<&str> = self.schema.fields().iter().map(|field| field.name().as_str()).collect();
-        let reader = BatchReader::new(&self.table.store, &footer, Some(&names), &self.compute)?;
-        Ok(Some((reader, path)))
+/// The rows of a slice. A slice with log files would be merged here; copy-on-write tables have none.
+async fn open(
+    table: &Table,
+    partition: &str,
+    slice: &FileSlice,
+    schema: &Schema,
+    compute: &Compute,
+) -> Result<Option<(BatchReader, String)>> {
+    if !slice.logs.is_empty() {
+        let what = format!("file group {} in `{partition}`", slice.file_id);
+        return Err(Error::refused(what, "it has log files, and the table is copy-on-write"));
     }
+    let Some(base) = &slice.base else { return Ok(None) };
+    let path = layout::data_file(partition, &base.name.to_string());
+    let footer = read_footer(&table.store, &path, base.size_bytes).await?;
+    let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+    let reader = BatchReader::new(&table.store, &footer, Some(&names), compute)?;
+    Ok(Some((reader, path)))
 }

@@ -167,8 +167,7 @@ impl TableStore {
     /// The objects directly in a folder, and its sub-folders, as paths below the table.
     pub(crate) async fn list_folder(&self, folder: &str) -> Result<(Vec<Object>, Vec<String>)> {
         let prefix = if self.prefix.is_empty() && folder.is_empty() { None } else { Some(self.path(folder)?) };
-        let listed =
-            self.store.list_with_delimiter(prefix.as_ref()).await.map_err(self.failed("list", folder))?;
+        let listed = self.store.list_with_delimiter(prefix.as_ref()).await.map_err(self.failed("list", folder))?;
         let mut objects: Vec<Object> = listed.objects.iter().filter_map(|meta| self.object(meta)).collect();
         let mut folders: Vec<String> =
             listed.common_prefixes.iter().filter_map(|path| self.relative(path.as_ref())).collect();

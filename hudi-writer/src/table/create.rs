@@ -33,16 +33,17 @@ fn properties(table: &NewTable) -> Result<TableProperties> {
         return Err(Error::refused("a table without a record key", "name the columns that tell its rows apart"));
     }
     for column in table.key.iter().chain(&table.partition_by) {
-        names::check(column).map_err(format)?;
+        if !names::is_legal(column) {
+            let want = "letters, digits and `_`, no digit first".to_owned();
+            return Err(Error::Setting { setting: "column".to_owned(), value: column.clone(), want });
+        }
     }
     gate_partitions(&table.key, &table.partition_by, table.partition_immutable)?;
     let mut new = NewProperties::new(&table.name, table.key.clone(), table.partition_by.clone());
     new.ordering_field = Some(columns::ORDER.to_owned());
     new.index = Some(match table.index {
         Index::Simple => TableIndex::Named(SIMPLE.to_owned()),
-        Index::Bucket(buckets) => {
-            TableIndex::Bucket { num_buckets: buckets.get(), hash_fields: table.key.clone() }
-        }
+        Index::Bucket(buckets) => TableIndex::Bucket { num_buckets: buckets.get(), hash_fields: table.key.clone() },
     });
     new.extra.clone_from(&table.properties);
     if table.partition_immutable {

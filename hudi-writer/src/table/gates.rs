@@ -49,7 +49,10 @@ pub(crate) fn gate_for_writing(properties: &TableProperties) -> Result<()> {
     }
     if !properties.populate_meta_fields() || properties.drop_partition_columns() || properties.cdc_enabled() {
         let what = [keys::POPULATE_META_FIELDS, keys::DROP_PARTITION_COLUMNS, keys::CDC_ENABLED].join(", ");
-        return refuse(what, "want true, false and false: we fill meta columns, keep partition columns, write no CDC logs");
+        return refuse(
+            what,
+            "want true, false and false: we fill meta columns, keep partition columns, write no CDC logs",
+        );
     }
     if properties.bootstrap_base_path().is_some() {
         return refuse("a bootstrapped table".into(), "its rows stand in files that we do not read");
@@ -81,7 +84,10 @@ fn gate_keys(properties: &TableProperties) -> Result<()> {
         return Err(Error::refused("a table without a record key", "its rows cannot be updated"));
     }
     if let KeyGenerator::Other(class) = properties.key_generator() {
-        return Err(Error::refused(format!("the key generator {class}"), "we write simple, complex and unpartitioned keys"));
+        return Err(Error::refused(
+            format!("the key generator {class}"),
+            "we write simple, complex and unpartitioned keys",
+        ));
     }
     gate_partitions(key, partition_by, is_immutable(properties))
 }
@@ -125,7 +131,9 @@ pub(crate) async fn apply(store: &TableStore, steps: Vec<Step>) -> Result<()> {
     };
     for step in steps {
         match step {
-            Step::Create { file, text } | Step::Overwrite { file, text } => store.replace(&path(file), bytes::Bytes::from(text)).await?,
+            Step::Create { file, text } | Step::Overwrite { file, text } => {
+                store.replace(&path(file), bytes::Bytes::from(text)).await?
+            }
             Step::Delete { file } => store.delete(&path(file)).await?,
         }
     }

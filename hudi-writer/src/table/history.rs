@@ -41,7 +41,9 @@ pub(crate) async fn read_history(table: &Table) -> Result<History> {
         looked_at += 1;
     }
     if looked_at > 0 {
-        let why = format!("none of its {looked_at} commits carries one, so what was written cannot be told from what was not");
+        let why = format!(
+            "none of its {looked_at} commits carries one, so what was written cannot be told from what was not"
+        );
         return Err(Error::refused("a table without a checkpoint", why));
     }
     Ok(History::default())

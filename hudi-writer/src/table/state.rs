@@ -10,7 +10,7 @@ use hudi_core::file_slice::{self, FileSlice};
 use hudi_core::instant::{Action, Instant};
 use hudi_core::layout;
 use hudi_core::properties::{Recovery, TableProperties, recovery};
-use hudi_core::schema::avro;
+use hudi_core::schema::avro::from_avro;
 use hudi_core::timeline::Timeline;
 use hudi_core::version::{TableType, TableVersion};
 use object_store::ObjectStore;
@@ -85,15 +85,15 @@ impl Table {
     /// [`Error::Store`], [`Error::Corrupt`], or [`Error::Format`] where it cannot be read.
     pub async fn commit_metadata(&self, instant: &Instant) -> Result<CommitMetadata> {
         let path = layout::timeline_file(self.timeline.layout(), instant);
-        let text = self.store.get_text(&path).await?;
-        let text = text.ok_or_else(|| Error::corrupt(&path, "it was on the timeline and is gone"))?;
-        CommitMetadata::from_json(&text).map_err(format)
+        let bytes = self.store.get(&path).await?;
+        let bytes = bytes.ok_or_else(|| Error::corrupt(&path, "it was on the timeline and is gone"))?;
+        CommitMetadata::from_json(&bytes).map_err(format)
     }
 
     async fn read_columns(&self) -> Result<Option<SchemaRef>> {
         for instant in self.timeline.completed_writes().rev() {
             if let Some(schema) = self.commit_metadata(instant).await?.schema() {
-                return Ok(Some(Arc::new(avro::to_arrow(schema).map_err(format)?)));
+                return Ok(Some(Arc::new(from_avro(schema).map_err(format)?)));
             }
         }
         Ok(None)
@@ -103,10 +103,8 @@ impl Table {
         let mut replaced = HashSet::new();
         for instant in self.timeline.completed_writes().filter(|instant| instant.action == Action::ReplaceCommit) {
             let metadata = self.commit_metadata(instant).await?;
-            for (partition, ids) in metadata.partition_to_replace_file_ids.unwrap_or_default() {
-                for id in ids {
-                    replaced.insert((partition.clone(), FileId::parse(&id).map_err(format)?));
-                }
+            for (partition, id) in metadata.replaced_file_ids() {
+                replaced.insert((partition.to_owned(), FileId::parse(id).map_err(format)?));
             }
         }
         Ok(replaced)
@@ -142,7 +140,7 @@ impl Table {
         let files = objects.iter().map(|object| (layout::split(&object.path).1, object.size_bytes));
         let replaced: HashSet<FileId> =
             self.replaced.iter().filter(|(of, _)| of == partition).map(|(_, id)| id.clone()).collect();
-        file_slice::latest_slices(files, &self.timeline, &replaced).map_err(format)
+        file_slice::latest_file_slices(files, &self.timeline, &replaced).map_err(format)
     }
 }
 

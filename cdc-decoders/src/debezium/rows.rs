@@ -1,0 +1,460 @@
+//! The columns of a topic's row images: rows are read straight into them, and taken back when a message turns out to be bad.
+//!
+//! A column that is in no schema is added when it first appears, typed by its values ([`super::inferred`]); the rows before it did not
+//! send it. Not here: which image of a message is read, and what happened to the row.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, BooleanBufferBuilder, RecordBatch, RecordBatchOptions};
+use arrow::buffer::BooleanBuffer;
+use arrow::datatypes::{DataType, Field, Schema};
+use arrow::error::ArrowError;
+
+use super::plan::{FieldPlan, Reading, column_name, reserved};
+use super::unavailable::{Unavailable, quoted};
+use super::value::Values;
+use crate::columns::Column;
+use crate::error::{DecodeError, Part};
+use crate::scan::{Fault, Scan};
+
+/// One column of the row images.
+#[derive(Debug)]
+struct RowColumn {
+    source_name: String,
+    name: String,
+    /// `"name":`, as the source writes it.
+    token: Vec<u8>,
+    reading: Reading,
+    column: Column,
+    /// The rows in which it was not sent, in order.
+    unsent: Vec<usize>,
+    key: bool,
+    /// The source's name is not known yet: the column was read from a stored table.
+    unbound: bool,
+}
+
+impl RowColumn {
+    fn new(plan: &FieldPlan) -> Result<Self, DecodeError> {
+        let data_type = plan.reading.data_type();
+        let column = Column::new(&data_type)
+            .ok_or_else(|| DecodeError::schema(&plan.source_name, format!("no column is of type {data_type}")))?;
+        Ok(Self {
+            token: token(&plan.source_name),
+            source_name: plan.source_name.clone(),
+            name: plan.name.clone(),
+            reading: plan.reading.clone(),
+            column,
+            unsent: Vec::new(),
+            key: false,
+            unbound: false,
+        })
+    }
+
+    fn not_sent(&mut self, row: usize) {
+        self.column.truncate(row);
+        self.column.push_null();
+        self.unsent.push(row);
+    }
+}
+
+fn token(source_name: &str) -> Vec<u8> {
+    let mut token = quoted(source_name);
+    token.push(':');
+    token.into_bytes()
+}
+
+/// A value that looks like the placeholder.
+#[derive(Debug, Clone, Copy)]
+struct Lookalike {
+    column: usize,
+    /// It is no value of its column, so it can be nothing else.
+    certain: bool,
+}
+
+/// The columns, the rows in them, and what a message did to them so far.
+#[derive(Debug, Default)]
+pub(crate) struct Rows {
+    columns: Vec<RowColumn>,
+    by_name: HashMap<String, usize>,
+    /// Closed rows.
+    rows: usize,
+    /// The key columns, there or not.
+    keys: Vec<String>,
+    values: Values,
+    lookalikes: Vec<Lookalike>,
+    undo: Undo,
+}
+
+#[derive(Debug, Default)]
+struct Undo {
+    rows: usize,
+    columns: usize,
+    clamped: u64,
+    /// Columns as they were before this message widened them.
+    replaced: Vec<(usize, Column)>,
+}
+
+impl Rows {
+    /// Empty columns of these fields.
+    pub(crate) fn from_plan(fields: &[FieldPlan]) -> Result<Self, DecodeError> {
+        let mut rows = Self::default();
+        for field in fields {
+            rows.add(RowColumn::new(field)?);
+        }
+        Ok(rows)
+    }
+
+    /// Empty columns of a stored table, for messages without schema: they go on being inferred.
+    pub(crate) fn from_stored(schema: &Schema) -> Result<Self, DecodeError> {
+        let mut rows = Self::default();
+        for field in schema.fields().iter().filter(|field| reserved(field.name()).is_none()) {
+            let stored = field.data_type();
+            let reading = match stored {
+                DataType::Int64 | DataType::Float64 | DataType::Boolean | DataType::Utf8 => Reading::Inferred,
+                DataType::Int32 => Reading::Int32,
+                DataType::Float32 => Reading::Float32,
+                other => Reading::Refused(other.clone()),
+            };
+            let mut column = RowColumn::new(&FieldPlan::new(field.name(), reading))?;
+            column.column = Column::new(stored).unwrap_or(column.column);
+            column.unbound = true;
+            rows.add(column);
+        }
+        Ok(rows)
+    }
+
+    fn add(&mut self, mut column: RowColumn) -> usize {
+        column.key = self.keys.contains(&column.name);
+        self.by_name.insert(column.source_name.clone(), self.columns.len());
+        self.columns.push(column);
+        self.columns.len() - 1
+    }
+
+    /// Closed rows.
+    pub(crate) const fn len(&self) -> usize {
+        self.rows
+    }
+
+    /// How many dates and timestamps were moved to the ends.
+    pub(crate) const fn clamped(&self) -> u64 {
+        self.values.clamped
+    }
+
+    /// Says which columns are the key: they keep their type.
+    pub(crate) fn set_keys(&mut self, names: &[String]) {
+        self.keys = names.to_vec();
+        for column in &mut self.columns {
+            column.key = names.contains(&column.name);
+        }
+    }
+
+    /// From here on [`Self::roll_back`] takes everything back.
+    pub(crate) fn begin(&mut self) {
+        self.undo.rows = self.rows;
+        self.undo.columns = self.columns.len();
+        self.undo.clamped = self.values.clamped;
+        self.undo.replaced.clear();
+        self.lookalikes.clear();
+    }
+
+    /// As it was at [`Self::begin`].
+    pub(crate) fn roll_back(&mut self) {
+        for added in self.columns.drain(self.undo.columns..) {
+            self.by_name.remove(&added.source_name);
+        }
+        for (place, before) in self.undo.replaced.drain(..).rev() {
+            if let Some(column) = self.columns.get_mut(place) {
+                column.column = before;
+            }
+        }
+        self.rows = self.undo.rows;
+        self.values.clamped = self.undo.clamped;
+        self.clear_open();
+    }
+
+    /// Takes back what was read of the open row.
+    pub(crate) fn clear_open(&mut self) {
+        let rows = self.rows;
+        for column in &mut self.columns {
+            column.column.truncate(rows);
+            let sent = column.unsent.partition_point(|row| *row < rows);
+            column.unsent.truncate(sent);
+        }
+        self.lookalikes.clear();
+    }
+
+    /// Reads an object into the open row. What was read before stays if `first_wins`; else a column that comes twice is an error.
+    pub(crate) fn read(
+        &mut self,
+        scan: &mut Scan<'_>,
+        part: Part,
+        first_wins: bool,
+        unavailable: &Unavailable,
+    ) -> Result<(), DecodeError> {
+        let syntax = |fault: Fault| fault.in_part(part);
+        scan.expect(b'{', "want an object as the row").map_err(syntax)?;
+        let (mut next, mut first) = (0, true);
+        while scan.member(first).map_err(syntax)? {
+            first = false;
+            let place = match self.columns.get(next) {
+                Some(column) if scan.take(&column.token) => next,
+                _ => self.place(scan, part)?,
+            };
+            next = place + 1;
+            if self.columns[place].column.len() == self.rows {
+                self.value(scan, place, part, unavailable)?;
+            } else if first_wins {
+                scan.skip().map_err(syntax)?;
+            } else {
+                return Err(scan.syntax("a column that comes twice").in_part(part));
+            }
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn value(
+        &mut self,
+        scan: &mut Scan<'_>,
+        place: usize,
+        part: Part,
+        unavailable: &Unavailable,
+    ) -> Result<(), DecodeError> {
+        scan.peek();
+        let from = scan.at();
+        let column = &mut self.columns[place];
+        match self.values.read(scan, &column.reading, &mut column.column) {
+            Ok(()) => {
+                if unavailable.is(scan.since(from)) {
+                    self.lookalikes.push(Lookalike { column: place, certain: false });
+                }
+            }
+            Err(fault) => self
+                .placeholder(scan, from, place, unavailable)
+                .ok_or_else(|| fault.in_column(part, &self.columns[place].source_name))?,
+        }
+        match self.values.replaced.take() {
+            Some(before) => self.widened(place, before),
+            None => Ok(()),
+        }
+    }
+
+    /// What is no value of its column may still be the placeholder: a list's, say, in a column of timestamps.
+    #[cold]
+    fn placeholder(&mut self, scan: &mut Scan<'_>, from: usize, place: usize, unavailable: &Unavailable) -> Option<()> {
+        scan.back_to(from);
+        scan.skip().ok()?;
+        if !unavailable.is(scan.since(from)) {
+            return None;
+        }
+        let column = &mut self.columns[place];
+        column.column.truncate(self.rows);
+        column.column.push_null();
+        self.lookalikes.push(Lookalike { column: place, certain: true });
+        Some(())
+    }
+
+    #[cold]
+    fn widened(&mut self, place: usize, before: Column) -> Result<(), DecodeError> {
+        let column = &self.columns[place];
+        let held = before.data_type();
+        let change = (column.key && held != DataType::Null).then(|| DecodeError::Value {
+            column: column.source_name.clone(),
+            reason: format!("a key column keeps its type: it is {held}, the value wants {}", column.column.data_type()),
+        });
+        self.undo.replaced.push((place, before));
+        change.map_or(Ok(()), Err)
+    }
+
+    /// The column of the member whose name is next, which was not the expected one.
+    #[cold]
+    fn place(&mut self, scan: &mut Scan<'_>, part: Part) -> Result<usize, DecodeError> {
+        let name = scan.key().and_then(|key| key.to_text()).map_err(|fault| fault.in_part(part))?;
+        if let Some(place) = self.by_name.get(&*name) {
+            return Ok(*place);
+        }
+        let refused = |reason: &str| DecodeError::Value { column: name.to_string(), reason: reason.to_owned() };
+        let legal = column_name(&name);
+        if let Some(place) = self.columns.iter().position(|column| column.unbound && column.name == legal) {
+            self.bind(place, &name);
+            return Ok(place);
+        }
+        if let Some(why) = reserved(&legal) {
+            return Err(refused(why));
+        }
+        if self.columns.iter().any(|column| column.name.eq_ignore_ascii_case(&legal)) {
+            return Err(refused("another column's name is the same, but for case or letters that no table can have"));
+        }
+        let mut column = RowColumn::new(&FieldPlan::new(&name, Reading::Inferred))?;
+        column.column = Column::Null(self.rows);
+        column.unsent = (0..self.rows).collect();
+        Ok(self.add(column))
+    }
+
+    fn bind(&mut self, place: usize, source_name: &str) {
+        if let Some(column) = self.columns.get_mut(place) {
+            column.unbound = false;
+            column.source_name = source_name.to_owned();
+            column.token = token(source_name);
+        }
+        self.by_name.insert(source_name.to_owned(), place);
+    }
+
+    /// Whether the open row has no value of a key column.
+    pub(crate) fn lacks_a_key(&self) -> bool {
+        let read = |column: &&RowColumn| column.key && column.column.len() > self.rows;
+        self.columns.iter().filter(read).count() < self.keys.len()
+    }
+
+    /// Closes the open row: columns that it lacks were not sent; nor were values that look like the placeholder, if
+    /// `not_sent` says that it stands for that here.
+    pub(crate) fn close(&mut self, not_sent: bool) -> Result<(), DecodeError> {
+        let row = self.rows;
+        for lookalike in self.lookalikes.drain(..) {
+            let column = &mut self.columns[lookalike.column];
+            if not_sent {
+                column.not_sent(row);
+            } else if lookalike.certain {
+                return Err(DecodeError::Value {
+                    column: column.source_name.clone(),
+                    reason: "the placeholder for a value not sent stands where the source sends all values".to_owned(),
+                });
+            }
+        }
+        for column in self.columns.iter_mut().filter(|column| column.column.len() == row) {
+            column.not_sent(row);
+        }
+        self.rows += 1;
+        Ok(())
+    }
+
+    /// The closed rows, and for each column the rows that did not send it; empty afterwards. Columns of which only nulls were
+    /// ever seen have no type yet and are left out.
+    pub(crate) fn finish(&mut self) -> Result<(RecordBatch, Vec<Option<BooleanBuffer>>), ArrowError> {
+        let rows = std::mem::take(&mut self.rows);
+        let (mut fields, mut arrays, mut unsent): (Vec<Field>, Vec<ArrayRef>, Vec<_>) = Default::default();
+        for column in &mut self.columns {
+            let untyped = matches!(column.column, Column::Null(_));
+            let array = column.column.finish()?;
+            let missing = std::mem::take(&mut column.unsent);
+            if !untyped {
+                fields.push(Field::new(&column.name, array.data_type().clone(), true));
+                arrays.push(array);
+                unsent.push(mask(&missing, rows));
+            }
+        }
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
+        let batch = RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), arrays, &options)?;
+        Ok((batch, unsent))
+    }
+}
+
+fn mask(set: &[usize], rows: usize) -> Option<BooleanBuffer> {
+    if set.is_empty() {
+        return None;
+    }
+    let mut mask = BooleanBufferBuilder::new(rows);
+    mask.append_n(rows, false);
+    set.iter().for_each(|row| mask.set_bit(*row, true));
+    Some(mask.finish())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::debezium::DEFAULT_PLACEHOLDER;
+    use arrow::array::{Array, AsArray};
+    use arrow::datatypes::Int64Type;
+
+    fn read(rows: &mut Rows, json: &str) -> Result<(), DecodeError> {
+        let mut scan = Scan::new(json.as_bytes(), 0).unwrap();
+        rows.read(&mut scan, Part::Value, false, &Unavailable::new(DEFAULT_PLACEHOLDER))
+    }
+
+    fn push(rows: &mut Rows, json: &str) -> Result<(), DecodeError> {
+        rows.begin();
+        let done = read(rows, json).and_then(|()| rows.close(true));
+        if done.is_err() {
+            rows.roll_back();
+        }
+        done
+    }
+
+    #[test]
+    fn a_bad_row_leaves_no_trace() {
+        let mut rows = Rows::default();
+        push(&mut rows, r#"{"a":1,"b":null}"#).unwrap();
+        for bad in [
+            r#"{"a":1.5,"b":"x","c":1,"a":2}"#,
+            r#"{"c":true,"d":{}, "e":tru}"#,
+            r#"{"b":1,"B":2}"#,
+            r#"{"a":2,"_cdc_op":1}"#,
+        ] {
+            push(&mut rows, bad).unwrap_err();
+        }
+        push(&mut rows, r#"{"a":3}"#).unwrap();
+        let (batch, unsent) = rows.finish().unwrap();
+        assert_eq!(batch.schema().fields().iter().map(|f| f.name().as_str()).collect::<Vec<_>>(), ["a"]);
+        assert_eq!(batch.column(0).as_primitive::<Int64Type>().values(), &[1, 3]);
+        assert_eq!(unsent, [None]);
+    }
+
+    #[test]
+    fn null_absent_and_unavailable_stay_apart() {
+        let mut rows = Rows::default();
+        for row in [
+            r#"{"a":"x","b":null}"#,
+            r#"{"b":"y"}"#,
+            r#"{"b":"__debezium_unavailable_value","a":null}"#,
+            r#"{"a":"z","c":1}"#,
+        ] {
+            push(&mut rows, row).unwrap();
+        }
+        let (batch, unsent) = rows.finish().unwrap();
+        let nulls = |i: usize| {
+            batch.column(i).nulls().map(|n| (0..4).filter(|r| n.is_null(*r)).collect::<Vec<_>>()).unwrap_or_default()
+        };
+        let missing = |i: usize| {
+            unsent[i].as_ref().map(|m: &BooleanBuffer| m.set_indices().collect::<Vec<_>>()).unwrap_or_default()
+        };
+        assert_eq!((nulls(0), missing(0)), (vec![1, 2], vec![1]));
+        assert_eq!((nulls(1), missing(1)), (vec![0, 2, 3], vec![2, 3]));
+        assert_eq!((nulls(2), missing(2)), (vec![0, 1, 2], vec![0, 1, 2]));
+    }
+
+    #[test]
+    fn types_last_beyond_a_batch_and_keys_keep_theirs() {
+        let mut rows = Rows::default();
+        push(&mut rows, r#"{"id":1,"x":1.5}"#).unwrap();
+        rows.set_keys(&["id".to_owned()]);
+        rows.finish().unwrap();
+        push(&mut rows, r#"{"id":2,"x":1}"#).unwrap();
+        let error = push(&mut rows, r#"{"id":"2","x":1}"#).unwrap_err();
+        assert!(error.can_go_on() && error.to_string().contains("`id`"), "{error}");
+        let (batch, _) = rows.finish().unwrap();
+        assert_eq!(batch.schema().field(1).data_type(), &DataType::Float64);
+        assert_eq!(batch.num_rows(), 1);
+    }
+
+    #[test]
+    fn a_stored_table_seeds_the_types() {
+        let fields = [
+            ("_hoodie_record_key", DataType::Utf8),
+            ("id", DataType::Int64),
+            ("a_b", DataType::Utf8),
+            ("n", DataType::Int32),
+            ("d", DataType::Date32),
+        ];
+        let schema = Schema::new(fields.map(|(name, data_type)| Field::new(name, data_type, true)).to_vec());
+        let mut rows = Rows::from_stored(&schema).unwrap();
+        push(&mut rows, r#"{"id":1,"a-b":5,"d":null}"#).unwrap();
+        push(&mut rows, r#"{"id":1,"a-b":true,"n":7}"#).unwrap();
+        push(&mut rows, r#"{"id":1,"n":1.5}"#).unwrap_err();
+        assert!(push(&mut rows, r#"{"id":1,"d":5}"#).unwrap_err().to_string().contains("declare"));
+        let (batch, _) = rows.finish().unwrap();
+        let types: Vec<_> = batch.schema().fields().iter().map(|f| f.data_type().clone()).collect();
+        assert_eq!(types, [DataType::Int64, DataType::Utf8, DataType::Int32, DataType::Date32]);
+        assert_eq!(batch.column(1).as_string::<i32>().value(1), "true");
+    }
+}

@@ -1,0 +1,157 @@
+//! What is remembered of a topic: its schema, its columns, the shape of its messages.
+
+use std::sync::Arc;
+
+use arrow::datatypes::Schema;
+
+use super::envelope::{Guess, Wrapper};
+use super::key::Key;
+use super::rows::Rows;
+use super::schema::{DeclaredSchema, ValueSchema};
+use crate::error::{DecodeError, Part};
+use crate::scan::{Fault, Scan, Scanned};
+
+/// What is known of rows that come without inline schema.
+#[derive(Debug, Default)]
+pub(crate) struct Plain {
+    pub(crate) declared: Option<DeclaredSchema>,
+    pub(crate) known: Option<Schema>,
+}
+
+impl Plain {
+    /// Empty columns: declared, or known, or none.
+    pub(crate) fn rows(&self) -> Result<Rows, DecodeError> {
+        match (&self.declared, &self.known) {
+            (Some(declared), _) => Rows::from_plan(declared.fields()),
+            (None, Some(known)) => Rows::from_stored(known),
+            (None, None) => Ok(Rows::default()),
+        }
+    }
+}
+
+/// One topic.
+#[derive(Debug, Default)]
+pub(crate) struct Topic {
+    pub(crate) name: Arc<str>,
+    /// False in the one that stands where there was no topic yet.
+    pub(crate) entered: bool,
+    pub(crate) rows: Rows,
+    pub(crate) key: Key,
+    pub(crate) envelope: Guess,
+    pub(crate) source: Guess,
+    schema: SchemaText,
+    /// What the inline schema says; `None`: the last message had none.
+    meaning: Option<ValueSchema>,
+    /// Values moved to the ends in columns that were given up for others.
+    clamped: u64,
+}
+
+/// A payload that is about to be read.
+#[derive(Debug)]
+pub(crate) struct Payload<'a> {
+    pub(crate) scan: Scan<'a>,
+    wrapped: bool,
+}
+
+impl Payload<'_> {
+    /// Nothing may follow but the wrapper's end.
+    pub(crate) fn end(&mut self) -> Scanned<()> {
+        if self.wrapped {
+            self.scan.expect(b'}', "want the end of the message")?;
+        }
+        self.scan.end()
+    }
+}
+
+impl Topic {
+    /// A topic of which nothing is known but its name.
+    pub(crate) fn new(name: &str, plain: &Plain) -> Result<Self, DecodeError> {
+        Ok(Self { name: name.into(), entered: true, rows: plain.rows()?, ..Self::default() })
+    }
+
+    /// What the last message's inline schema says.
+    pub(crate) const fn meaning(&self) -> Option<&ValueSchema> {
+        self.meaning.as_ref()
+    }
+
+    /// Values moved to the ends, in all.
+    pub(crate) const fn clamped(&self) -> u64 {
+        self.clamped + self.rows.clamped()
+    }
+
+    /// Finds the payload, and makes the columns fit its schema. `None`: they hold rows of another one.
+    pub(crate) fn open<'a>(&mut self, value: &'a [u8], plain: &Plain) -> Result<Option<Payload<'a>>, DecodeError> {
+        let in_value = |fault: Fault| fault.in_part(Part::Value);
+        if self.meaning.is_some() && self.schema.begins(value) {
+            let skipped = self.schema.prefix_bytes();
+            let scan = Scan::new(&value[skipped..], skipped).map_err(in_value)?;
+            return Ok(Some(Payload { scan, wrapped: true }));
+        }
+        let mut scan = Scan::new(value, 0).map_err(in_value)?;
+        let Some(wrapper) = Wrapper::read(&mut scan).map_err(in_value)? else {
+            let fits = self.meaning.is_none() || self.give_up(None, plain)?;
+            return Ok(fits.then_some(Payload { scan, wrapped: false }));
+        };
+        let fits = self.follow(value, &wrapper, plain)?;
+        let scan = scan.part(wrapper.payload.0, wrapper.payload.1);
+        Ok(fits.then_some(Payload { scan, wrapped: false }))
+    }
+
+    /// Follows an inline schema; false where rows of another one are buffered.
+    fn follow(&mut self, value: &[u8], wrapper: &Wrapper, plain: &Plain) -> Result<bool, DecodeError> {
+        let text = SchemaText::new(value, wrapper);
+        if self.meaning.is_none() || self.schema.schema != text.schema {
+            let meaning = ValueSchema::from_inline(std::str::from_utf8(&text.schema).unwrap_or_default())?;
+            if self.meaning.as_ref() != Some(&meaning) && !self.give_up(Some(meaning), plain)? {
+                return Ok(false);
+            }
+        }
+        self.schema = text;
+        Ok(true)
+    }
+
+    /// Gives the columns up for those of another schema; false where they hold rows.
+    fn give_up(&mut self, meaning: Option<ValueSchema>, plain: &Plain) -> Result<bool, DecodeError> {
+        if self.rows.len() > 0 {
+            return Ok(false);
+        }
+        let rows = match &meaning {
+            Some(ValueSchema::Rows(fields)) => Rows::from_plan(fields)?,
+            _ => plain.rows()?,
+        };
+        self.clamped += self.rows.clamped();
+        self.rows = rows;
+        self.rows.set_keys(self.key.columns());
+        self.rows.begin();
+        self.meaning = meaning;
+        Ok(true)
+    }
+}
+
+/// A schema that messages repeat: compared, not parsed.
+#[derive(Debug, Default)]
+pub(crate) struct SchemaText {
+    schema: Vec<u8>,
+    /// All that stands before the payload, if the schema does.
+    prefix: Vec<u8>,
+}
+
+impl SchemaText {
+    /// The schema of a message.
+    pub(crate) fn new(message: &[u8], wrapper: &Wrapper) -> Self {
+        let (from, to) = wrapper.schema;
+        let first = from < wrapper.payload.0;
+        let prefix = if first { message[..wrapper.payload.0].to_vec() } else { Vec::new() };
+        Self { schema: message[from..to].to_vec(), prefix }
+    }
+
+    /// Whether a message begins with it; its payload stands at [`Self::prefix_bytes`] then.
+    #[inline]
+    pub(crate) fn begins(&self, message: &[u8]) -> bool {
+        !self.prefix.is_empty() && message.starts_with(&self.prefix)
+    }
+
+    pub(crate) const fn prefix_bytes(&self) -> usize {
+        self.prefix.len()
+    }
+}

@@ -1,0 +1,69 @@
+//! A table in a minute: some thousand real changes of an orders table, as a database's connector sent them, become a Hudi
+//! table in a folder. Run again, and there is nothing to do: the table knows how far it got.
+
+use std::io::stdout;
+use std::path::Path;
+use std::process::ExitCode;
+
+use cdc_decoders::debezium::{DebeziumJson, DeclaredSchema};
+use examples::{Failure, Given, Pipeline, TableTemplate, finish, print_table};
+use hudi_writer::{NewTable, ReadOptions, Table, TableWriter, check_table};
+use kafka_source::{CaptureReader, CapturedRecord};
+
+/// Messages of Debezium on PostgreSQL, without inline schema.
+const CAPTURE: &[u8] = include_bytes!("../../data/orders.jsonl.gz");
+/// Their schema, as Debezium would write it inline.
+const SCHEMA: &str = include_str!("../../data/orders.schema.json");
+/// Changes of one commit.
+const COMMIT_EVERY_ROWS: usize = 1000;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    finish(quickstart("quickstart-table").await)
+}
+
+async fn quickstart(folder: &str) -> Result<(), Failure> {
+    let table = TableTemplate { table: NewTable::new("orders", ["id"]), given: Given::default() };
+    let decoder =
+        |_: Option<&TableWriter>| Ok(DebeziumJson::builder().declared(DeclaredSchema::from_json(SCHEMA)?).build()?);
+    let mut pipeline =
+        Pipeline::open(TableWriter::builder(folder), table, decoder).await?.commit_every_rows(COMMIT_EVERY_ROWS);
+    let mut capture = CaptureReader::from_reader("the embedded capture", CAPTURE)?;
+    let mut record = CapturedRecord::default();
+    while capture.read_next(&mut record)? {
+        pipeline.feed(std::mem::take(&mut record)).await?;
+    }
+    let done = pipeline.finish().await?;
+    show(folder).await?;
+    match done.commits {
+        0 => println!("Nothing to do: all of it was in the table already."),
+        commits => println!("{commits} commits: {} upserts, {} deletes.", done.upserts, done.deletes),
+    }
+    println!("The table is in {}", Path::new(folder).display());
+    Ok(())
+}
+
+async fn show(folder: &str) -> Result<(), Failure> {
+    let table = Table::open(folder).await?;
+    println!("Timeline:");
+    for instant in table.timeline().completed() {
+        let metadata = table.commit_metadata(instant).await?;
+        let stats = metadata.partition_to_write_stats.values().flatten();
+        let rows = stats.fold((0, 0, 0), |(inserts, updates, deletes), stat| {
+            (inserts + stat.num_inserts, updates + stat.num_update_writes, deletes + stat.num_deletes)
+        });
+        println!(
+            "  {} {}: {} inserted, {} updated, {} deleted",
+            instant.time,
+            instant.action.as_str(),
+            rows.0,
+            rows.1,
+            rows.2
+        );
+    }
+    println!("Rows:");
+    print_table(table.snapshot(&ReadOptions::default()).await?, 10, stdout().lock()).await?;
+    let report = check_table(&table).await?;
+    println!("Check: {} files, {} rows, {} problems", report.files, report.rows, report.problems.len());
+    Ok(())
+}

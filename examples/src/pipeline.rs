@@ -1,0 +1,333 @@
+//! [`Pipeline`]: the loop from messages to one table.
+//!
+//! The table is the only truth about how far the pipeline got: what lies below its checkpoint is passed over. Messages are
+//! kept until their changes are committed, so that one which turns out not to be applicable becomes a whole dead letter.
+
+use std::collections::{BTreeMap, HashMap};
+
+use cdc_decoders::{DecodeError, Decoded, Decoder};
+use hudi_core::change::{ChangeBatch, Origin};
+use hudi_core::dead_letter::{DeadLetter, Original, Stage};
+use hudi_writer::{CommitOutcome, NewTable, Refused, TableWriter, WriterBuilder};
+use kafka_source::CapturedRecord;
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::Failure;
+
+/// Bytes of changes that are committed at the latest.
+const COMMIT_BYTES: usize = 128 << 20;
+/// Why messages below the checkpoint are passed over.
+const COMMITTED_BEFORE: &str = "committed_before";
+
+/// What is done about a message that cannot become a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnBadMessage {
+    /// It is kept beside the table, and the rest goes on.
+    DeadLetter,
+    /// The pipeline stops with its reason.
+    Stop,
+}
+
+/// What a table is created from, once the first change says what its key is.
+#[derive(Debug, Clone)]
+pub struct TableTemplate {
+    /// The table; its key is that of the messages where none is given.
+    pub table: NewTable,
+    /// What the options that make up the table say on the command line: compared with a table that is there.
+    pub given: Given,
+}
+
+/// Which parts of a table's definition were given, and must be those of a table that is there.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Given {
+    /// The key.
+    pub key: bool,
+    /// The partition columns.
+    pub partition_by: bool,
+    /// The index.
+    pub index: bool,
+}
+
+/// What a pipeline did.
+#[derive(Debug, Default, Serialize)]
+pub struct Summary {
+    /// Commits.
+    pub commits: u64,
+    /// Inserts, updates and snapshot rows that were taken.
+    pub upserts: u64,
+    /// Deletes that were taken.
+    pub deletes: u64,
+    /// Changes that the source's connector had sent before.
+    pub redelivered: u64,
+    /// Messages that could not become rows.
+    pub dead_letters: u64,
+    /// Messages without a change of a row, and those that were committed before, by reason.
+    pub skipped: BTreeMap<String, u64>,
+    /// How far the table got.
+    pub checkpoint: Option<Box<RawValue>>,
+}
+
+/// Messages to one table.
+pub struct Pipeline {
+    builder: WriterBuilder,
+    template: TableTemplate,
+    writer: Option<TableWriter>,
+    decoder: Box<dyn Decoder>,
+    on_bad: OnBadMessage,
+    commit_every_rows: usize,
+    kept: HashMap<Origin, CapturedRecord>,
+    kept_bytes: usize,
+    /// What there is to say to a table that is not there yet.
+    positions: BTreeMap<(String, i32), i64>,
+    letters: Vec<DeadLetter>,
+    summary: Summary,
+}
+
+impl Pipeline {
+    /// A pipeline into the table that `builder` names. `decoder` is made knowing what the table's columns are, if it is there.
+    ///
+    /// # Errors
+    /// Where the table cannot be opened, or is not what the template says.
+    pub async fn open<D: Decoder + 'static>(
+        builder: WriterBuilder,
+        template: TableTemplate,
+        decoder: impl FnOnce(Option<&TableWriter>) -> Result<D, Failure>,
+    ) -> Result<Self, Failure> {
+        let writer = match builder.clone().open().await {
+            Ok(writer) => Some(writer),
+            Err(hudi_writer::Error::NotFound { .. }) => None,
+            Err(error) => return Err(error.into()),
+        };
+        if let Some(writer) = &writer {
+            template.compare(writer)?;
+        }
+        let decoder = Box::new(decoder(writer.as_ref())?);
+        Ok(Self {
+            builder,
+            template,
+            writer,
+            decoder,
+            on_bad: OnBadMessage::DeadLetter,
+            commit_every_rows: usize::MAX,
+            kept: HashMap::new(),
+            kept_bytes: 0,
+            positions: BTreeMap::new(),
+            letters: vec![],
+            summary: Summary::default(),
+        })
+    }
+
+    /// Commits whenever so many changes wait.
+    #[must_use]
+    pub fn commit_every_rows(mut self, rows: usize) -> Self {
+        self.commit_every_rows = rows;
+        self
+    }
+
+    /// What is done about a message that cannot become a row.
+    #[must_use]
+    pub fn on_bad_message(mut self, what: OnBadMessage) -> Self {
+        self.on_bad = what;
+        self
+    }
+
+    /// What was done so far.
+    #[must_use]
+    pub fn summary(&self) -> &Summary {
+        &self.summary
+    }
+
+    /// Takes a message; commits when enough changes wait.
+    ///
+    /// # Errors
+    /// Those of the table; and of the message, where those stop the pipeline.
+    pub async fn feed(&mut self, record: CapturedRecord) -> Result<(), Failure> {
+        if self.next_offset(&record.topic, record.partition).is_some_and(|next| record.offset < next) {
+            *self.summary.skipped.entry(COMMITTED_BEFORE.to_owned()).or_default() += 1;
+            return Ok(());
+        }
+        let mut decoded = decode(&mut *self.decoder, &record);
+        if matches!(decoded, Ok(Decoded::FlushFirst)) {
+            self.flush().await?;
+            decoded = decode(&mut *self.decoder, &record);
+        }
+        match decoded {
+            Ok(Decoded::Added { .. }) => self.keep(record),
+            Ok(Decoded::Skipped(reason)) => {
+                *self.summary.skipped.entry(reason.as_str().to_owned()).or_default() += 1;
+                self.advance(&record);
+            }
+            Ok(_) => return Err(Failure::failed("the decoder takes a message neither before nor after a flush")),
+            Err(error) => self.bad_message(record, &error)?,
+        }
+        if self.waiting_rows() >= self.commit_every_rows || self.kept_bytes >= COMMIT_BYTES {
+            self.commit().await?;
+        }
+        Ok(())
+    }
+
+    fn next_offset(&self, topic: &str, partition: i32) -> Option<i64> {
+        // While a pipeline runs, only what stood in the table when it was opened can come again.
+        self.writer.as_ref()?.committed().next_offset(topic, partition)
+    }
+
+    fn waiting_rows(&self) -> usize {
+        self.decoder.buffered_rows() + self.writer.as_ref().map_or(0, TableWriter::buffered_rows)
+    }
+
+    fn keep(&mut self, record: CapturedRecord) {
+        self.kept_bytes += record.value.as_ref().map_or(0, Vec::len) + record.key.as_ref().map_or(0, Vec::len) + 256;
+        self.kept.insert(origin(&record), record);
+    }
+
+    fn advance(&mut self, record: &CapturedRecord) {
+        match &mut self.writer {
+            Some(writer) => writer.advance(&record.topic, record.partition, record.offset + 1),
+            None => drop(self.positions.insert((record.topic.clone(), record.partition), record.offset + 1)),
+        }
+    }
+
+    fn bad_message(&mut self, record: CapturedRecord, error: &DecodeError) -> Result<(), Failure> {
+        if self.on_bad == OnBadMessage::Stop || !error.can_go_on() {
+            return Err(Failure::failed(format!("{}: {error}", origin(&record))));
+        }
+        self.bury(DeadLetter { stage: Stage::Decode, reason: error.to_string(), original: original(record) });
+        Ok(())
+    }
+
+    fn bury(&mut self, letter: DeadLetter) {
+        match &mut self.writer {
+            Some(writer) => writer.dead_letter(letter),
+            None => self.letters.push(letter),
+        }
+    }
+
+    /// Hands what is decoded to the table; makes the table if it is not there.
+    async fn flush(&mut self) -> Result<(), Failure> {
+        let Some(batch) = self.decoder.flush()? else { return Ok(()) };
+        let writer = match &mut self.writer {
+            Some(writer) => writer,
+            none => none.insert(create(&self.builder, &self.template, &batch).await?),
+        };
+        for ((topic, partition), next) in std::mem::take(&mut self.positions) {
+            writer.advance(&topic, partition, next);
+        }
+        for letter in self.letters.drain(..) {
+            writer.dead_letter(letter);
+        }
+        let taken = writer.write(&batch)?;
+        self.summary.upserts += taken.upserts;
+        self.summary.deletes += taken.deletes;
+        self.summary.redelivered += taken.redelivered;
+        for Refused { origin, stage, reason } in taken.refused {
+            if self.on_bad == OnBadMessage::Stop {
+                return Err(Failure::failed(format!("{origin}: {reason}")));
+            }
+            if let Some(record) = self.kept.get(&origin) {
+                let original = original(record.clone());
+                self.bury(DeadLetter { stage, reason, original });
+            }
+        }
+        Ok(())
+    }
+
+    /// Commits what waits.
+    ///
+    /// # Errors
+    /// Those of the table. Open it again: the checkpoint says where to go on.
+    pub async fn commit(&mut self) -> Result<(), Failure> {
+        self.flush().await?;
+        let Some(writer) = &mut self.writer else { return Ok(()) };
+        let kept = &self.kept;
+        let originals = |origin: &Origin| kept.get(origin).cloned().map(original);
+        match writer.commit(&originals).await? {
+            CommitOutcome::Empty => {}
+            CommitOutcome::Committed(done) => {
+                self.summary.commits += 1;
+                self.summary.dead_letters += done.dead_letters;
+            }
+            CommitOutcome::Conflicted { with } => {
+                let message = format!("another writer committed {with} meanwhile; nothing was written: run again");
+                return Err(Failure::failed(message));
+            }
+        }
+        self.kept.clear();
+        self.kept_bytes = 0;
+        Ok(())
+    }
+
+    /// Commits the rest; what was done.
+    ///
+    /// # Errors
+    /// As [`Pipeline::commit`]; and where no message gave a row, so that there is no table to keep the others beside.
+    pub async fn finish(mut self) -> Result<Summary, Failure> {
+        self.commit().await?;
+        if let Some(letter) = self.letters.first() {
+            let (count, place) = (self.letters.len(), &letter.original.origin);
+            let message =
+                format!("no message became a row, and {count} could not: the first, {place}: {}", letter.reason);
+            return Err(Failure::failed(message));
+        }
+        let checkpoint = self.writer.as_ref().map(|writer| writer.checkpoint().to_json());
+        self.summary.checkpoint = checkpoint.and_then(|text| RawValue::from_string(text).ok());
+        Ok(self.summary)
+    }
+}
+
+fn decode(decoder: &mut dyn Decoder, record: &CapturedRecord) -> Result<Decoded, DecodeError> {
+    let headers = record.headers();
+    decoder.decode(&record.as_message(&headers))
+}
+
+async fn create(
+    builder: &WriterBuilder,
+    template: &TableTemplate,
+    first: &ChangeBatch,
+) -> Result<TableWriter, Failure> {
+    let mut table = template.table.clone();
+    if table.key.is_empty() {
+        table.key.clone_from(&first.key_columns);
+    }
+    if table.key.is_empty() {
+        return Err(Failure::usage(format!(
+            "the messages of {} have no key: name its columns with --key",
+            first.topic
+        )));
+    }
+    Ok(builder.clone().create(&table).await?)
+}
+
+impl TableTemplate {
+    /// Refuses a table that is there and is another than what was asked for.
+    fn compare(&self, writer: &TableWriter) -> Result<(), Failure> {
+        let properties = writer.table().properties();
+        let differs = |what: &str, has: &dyn std::fmt::Debug| {
+            Err(Failure::usage(format!("the table is there already, with the {what} {has:?}, for its whole life")))
+        };
+        if self.given.key && self.table.key != properties.record_key_fields() {
+            return differs("key", &properties.record_key_fields());
+        }
+        if self.given.partition_by && self.table.partition_by != properties.partition_fields() {
+            return differs("partition columns", &properties.partition_fields());
+        }
+        if self.given.index && self.table.index != writer.index() {
+            return differs("index", &writer.index());
+        }
+        Ok(())
+    }
+}
+
+fn origin(record: &CapturedRecord) -> Origin {
+    Origin { topic: record.topic.as_str().into(), partition: record.partition, offset: record.offset }
+}
+
+fn original(record: CapturedRecord) -> Original {
+    Original {
+        origin: origin(&record),
+        timestamp_ms: record.timestamp_ms,
+        key: record.key,
+        value: record.value,
+        headers: record.headers.into_iter().map(|header| (header.name, header.value)).collect(),
+    }
+}
