@@ -1,6 +1,5 @@
 //! How a program ends: 0; 1 and one clear message for a failure; 2 for a usage that is wrong or refused.
 
-use std::error::Error as _;
 use std::process::ExitCode;
 
 /// Why a program ends without having done what it was asked.

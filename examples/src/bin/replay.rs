@@ -138,7 +138,10 @@ fn decoder(
     writer: Option<&TableWriter>,
 ) -> Result<DebeziumJson, Failure> {
     let Format::DebeziumJson = arguments.format;
-    let mut builder = DebeziumJson::builder().key_columns(arguments.key.clone());
+    let mut builder = DebeziumJson::builder();
+    if !arguments.key.is_empty() {
+        builder = builder.key_columns(arguments.key.clone());
+    }
     if let Some(schema) = declared {
         builder = builder.declared(schema.clone());
     }

@@ -1,0 +1,89 @@
+//! Reads recorded topics: one Kafka record a line, in gzip; and what the database itself held at the end.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use cdc_decoders::{Header, Message};
+use flate2::read::MultiGzDecoder;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+#[derive(Deserialize)]
+pub(crate) struct Record {
+    pub(crate) topic: String,
+    pub(crate) partition: i32,
+    pub(crate) offset: i64,
+    timestamp: Option<i64>,
+    key: Option<Base64>,
+    value: Option<Base64>,
+    headers: Vec<(String, Option<Base64>)>,
+}
+
+#[derive(Deserialize)]
+#[serde(try_from = "String")]
+struct Base64(Vec<u8>);
+
+impl TryFrom<String> for Base64 {
+    type Error = base64::DecodeError;
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        STANDARD.decode(text).map(Self)
+    }
+}
+
+impl Record {
+    pub(crate) fn with<T>(&self, f: impl FnOnce(&Message<'_>) -> T) -> T {
+        let bytes = |b: &'_ Option<Base64>| b.as_ref().map(|b| b.0.clone());
+        let values: Vec<_> = self.headers.iter().map(|(_, value)| bytes(value)).collect();
+        let headers: Vec<_> = self
+            .headers
+            .iter()
+            .zip(&values)
+            .map(|((name, _), value)| Header { name, value: value.as_deref() })
+            .collect();
+        f(&Message {
+            topic: &self.topic,
+            partition: self.partition,
+            offset: self.offset,
+            timestamp_ms: self.timestamp,
+            key: self.key.as_ref().map(|b| b.0.as_slice()),
+            value: self.value.as_ref().map(|b| b.0.as_slice()),
+            headers: &headers,
+        })
+    }
+
+    /// The table that the topic is of.
+    pub(crate) fn table(&self) -> &str {
+        self.topic.rsplit('.').next().unwrap()
+    }
+
+    pub(crate) fn value(&self) -> Option<&[u8]> {
+        self.value.as_ref().map(|b| b.0.as_slice())
+    }
+}
+
+/// The folder of the captures; `None` (said aloud) where it is not there.
+pub(crate) fn folder() -> Option<PathBuf> {
+    let folder = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/fixtures/cdc-captures"));
+    if !folder.is_dir() {
+        eprintln!("SKIPPED: no captures in {}", folder.display());
+        return None;
+    }
+    Some(folder)
+}
+
+fn lines(path: &Path) -> impl Iterator<Item = String> {
+    let file = std::fs::File::open(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    BufReader::new(MultiGzDecoder::new(file)).lines().map(Result::unwrap)
+}
+
+pub(crate) fn records(capture: &Path) -> Vec<Record> {
+    lines(&capture.join("records.jsonl.gz")).map(|line| serde_json::from_str(&line).unwrap()).collect()
+}
+
+pub(crate) fn truth(set: &Path, table: &str) -> Vec<Map<String, Value>> {
+    lines(&set.join("truth").join(format!("{table}.jsonl.gz")))
+        .map(|line| serde_json::from_str(&line).unwrap())
+        .collect()
+}
