@@ -56,12 +56,8 @@ def session(hudi, memory):
         "spark.kryo.registrator": "org.apache.spark.HoodieSparkKryoRegistrar",
         "spark.sql.extensions": "org.apache.spark.sql.hudi.HoodieSparkSessionExtension",
         "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.hudi.catalog.HoodieCatalog",
-        # Files of another writer than Spark have the calendar of the standard: without this, dates before 1582 and
-        # timestamps before 1900 fail.
-        "spark.sql.parquet.datetimeRebaseModeInRead": "CORRECTED",
-        "spark.sql.parquet.datetimeRebaseModeInWrite": "CORRECTED",
-        "spark.sql.avro.datetimeRebaseModeInRead": "CORRECTED",
-        "spark.sql.avro.datetimeRebaseModeInWrite": "CORRECTED",
+        # Without it Java cannot rewrite lists that hold nulls (it reads them).
+        "spark.hadoop.parquet.avro.write-old-list-structure": "false",
     }
     builder = SparkSession.builder.master("local[2]").appName("hudi")
     for key, value in settings.items():
@@ -108,9 +104,16 @@ def _converter(kind):
     return lambda v: v
 
 
+# Tables that Java wrote to. Its copy-on-write files do not say which calendar their dates follow, so that Spark refuses
+# dates before 1582 in them unless it is told; ours say it.
+WRITTEN_BY_JAVA = set()
+
+
 def rows(spark, request):
     from pyspark.sql import functions as F
     from pyspark.sql import types as T
+    calendar = "CORRECTED" if request["table"] in WRITTEN_BY_JAVA else "EXCEPTION"
+    spark.conf.set("spark.sql.parquet.datetimeRebaseModeInRead", calendar)
     df = frame(spark, request["table"], request.get("options"))
     schema = df.schema
     moments = {f.name for f in schema.fields if isinstance(f.dataType, T.TimestampType)}
@@ -192,6 +195,7 @@ def ordering(props):
 def go_on(spark, request):
     from pyspark.sql import types as T
     table = request["table"]
+    WRITTEN_BY_JAVA.add(table)
     props = properties(table)
     options = write_options(props, request)
     schema = frame(spark, table).schema

@@ -1,1 +1,3 @@
-//! Placeholder.
+//! Seeded data for the benches.
+
+pub mod debezium;

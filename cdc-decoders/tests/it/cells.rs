@@ -251,11 +251,12 @@ fn civil(text: &str) -> Option<i64> {
 }
 
 fn timestamp(text: &str, losses: Losses) -> Option<i64> {
-    let text = text.trim_end_matches('Z');
+    // Instants come as text, with all their digits.
+    let (text, millis) = text.strip_suffix('Z').map_or((text, losses.millis), |text| (text, false));
     let micros = match text.split_once('T') {
         Some((date, time)) => {
             let zoned = i128::from(day(date, losses)?) * 86_400_000_000 + i128::from(time_micros(time)?);
-            if losses.millis { zoned.div_euclid(1000) * 1000 } else { zoned }
+            if millis { zoned.div_euclid(1000) * 1000 } else { zoned }
         }
         None => i128::from(day(text, losses)?) * 86_400_000_000,
     };

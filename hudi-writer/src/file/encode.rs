@@ -24,6 +24,9 @@ use crate::settings::FileCompression;
 
 /// Where parquet's Avro readers look for the schema.
 const AVRO_SCHEMA: &str = "parquet.avro.schema";
+/// Tells Spark that dates are those of the proleptic calendar: without it, it refuses dates before 1582 and times before
+/// 1900 unless it is told by a setting. The value is a version that writes them so.
+const SPARK_VERSION: (&str, &str) = ("org.apache.spark.version", "3.5.0");
 /// What kind of records a file was written from.
 const WRITER_MODEL: &str = "writer.model.name";
 
@@ -165,6 +168,7 @@ impl BaseFileEncoder {
         };
         entry(AVRO_SCHEMA, self.spec.0.avro_schema.clone());
         entry(WRITER_MODEL, "avro".to_owned());
+        entry(SPARK_VERSION.0, SPARK_VERSION.1.to_owned());
         entry(keys::FOOTER_BLOOM_FILTER, self.bloom.to_footer_text());
         entry(keys::FOOTER_BLOOM_TYPE_CODE, hudi_core::bloom::TYPE_CODE.to_owned());
         if let (Some(least), Some(greatest)) = (self.least_key.take(), self.greatest_key.take()) {

@@ -41,10 +41,14 @@ fn properties(table: &NewTable) -> Result<TableProperties> {
     gate_partitions(&table.key, &table.partition_by, table.partition_immutable)?;
     let mut new = NewProperties::new(&table.name, table.key.clone(), table.partition_by.clone());
     new.ordering_field = Some(columns::ORDER.to_owned());
-    new.index = Some(match table.index {
-        Index::Simple => TableIndex::Named(SIMPLE.to_owned()),
-        Index::Bucket(buckets) => TableIndex::Bucket { num_buckets: buckets.get(), hash_fields: table.key.clone() },
-    });
+    // Java refuses to write with another index than the one that is remembered here. Any but a bucket index finds the rows
+    // of a simple one, so that only buckets are remembered.
+    new.index = match table.index {
+        Index::Simple => None,
+        Index::Bucket(buckets) => {
+            Some(TableIndex::Bucket { num_buckets: buckets.get(), hash_fields: table.key.clone() })
+        }
+    };
     new.extra.clone_from(&table.properties);
     if table.partition_immutable {
         new.extra.push((keys::PARTITION_IMMUTABLE.to_owned(), true.to_string()));
@@ -52,14 +56,14 @@ fn properties(table: &NewTable) -> Result<TableProperties> {
     new.to_properties().map_err(format)
 }
 
-/// Hudi's name of the simple index.
-const SIMPLE: &str = "SIMPLE";
+/// Indexes of Hudi's that keep a key within its partition, whatever file group it is in, by their names.
+const LIKE_SIMPLE: [&str; 2] = ["SIMPLE", "BLOOM"];
 
 /// The index that the table remembers.
 pub(crate) fn stored_index(properties: &TableProperties) -> Result<Index> {
     match properties.index() {
         None => Ok(Index::Simple),
-        Some(TableIndex::Named(name)) if name == SIMPLE => Ok(Index::Simple),
+        Some(TableIndex::Named(name)) if LIKE_SIMPLE.contains(&name.as_str()) => Ok(Index::Simple),
         Some(TableIndex::Named(name)) => {
             let why = "this build routes keys by the simple and the bucket index";
             Err(Error::refused(format!("a table with the index {name}"), why))
