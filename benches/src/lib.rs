@@ -1,3 +1,5 @@
 //! Seeded data for the benches.
 
 pub mod debezium;
+pub mod orders;
+pub mod rows;

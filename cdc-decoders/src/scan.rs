@@ -123,6 +123,60 @@ pub(crate) struct Number<'a> {
     pub(crate) integer: bool,
 }
 
+/// A member's name as it is expected, with quotes and colon: compared in one step.
+#[derive(Debug, Clone)]
+pub(crate) struct Token<T = Vec<u8>> {
+    /// The first 16 bytes, the rest zero.
+    head: u128,
+    mask: u128,
+    text: T,
+}
+
+impl Token<&'static [u8]> {
+    /// A token that is known when we are compiled.
+    pub(crate) const fn fixed(text: &'static [u8]) -> Self {
+        let (head, mask) = head(text);
+        Self { head, mask, text }
+    }
+}
+
+impl Token {
+    /// The token of a name as it stands between its quotes.
+    pub(crate) fn new(quoted_name: String) -> Self {
+        let text = (quoted_name + ":").into_bytes();
+        let (head, mask) = head(&text);
+        Self { head, mask, text }
+    }
+}
+
+impl<T: AsRef<[u8]>> Token<T> {
+    /// The name between the quotes.
+    pub(crate) fn name(&self) -> &[u8] {
+        let text = self.text.as_ref();
+        &text[1..text.len() - 2]
+    }
+
+    #[inline]
+    fn begins(&self, bytes: &[u8]) -> bool {
+        let text = self.text.as_ref();
+        match bytes.first_chunk() {
+            Some(chunk) if u128::from_le_bytes(*chunk) & self.mask != self.head => false,
+            Some(_) if text.len() <= 16 => true,
+            _ => bytes.starts_with(text),
+        }
+    }
+}
+
+const fn head(text: &[u8]) -> (u128, u128) {
+    let (mut head, mut mask, mut i) = (0, 0, 0);
+    while i < text.len() && i < 16 {
+        head |= (text[i] as u128) << (8 * i);
+        mask |= 0xff << (8 * i);
+        i += 1;
+    }
+    (head, mask)
+}
+
 /// A place in a text.
 #[derive(Debug, Clone)]
 pub(crate) struct Scan<'a> {
@@ -208,6 +262,19 @@ impl<'a> Scan<'a> {
         let here = self.bytes()[self.at..].starts_with(token);
         if here {
             self.at += token.len();
+        }
+        here
+    }
+
+    /// Before the first member of an object or after a member: takes the next name if it is the expected one and written
+    /// without white space.
+    #[inline]
+    pub(crate) fn expected<T: AsRef<[u8]>>(&mut self, first: bool, token: &Token<T>) -> bool {
+        let bytes = self.bytes();
+        let at = if first { self.at } else { self.at + 1 };
+        let here = (first || bytes.get(self.at) == Some(&b',')) && token.begins(bytes.get(at..).unwrap_or_default());
+        if here {
+            self.at = at + token.text.as_ref().len();
         }
         here
     }
@@ -317,6 +384,10 @@ impl<'a> Scan<'a> {
         let from = start + usize::from(negative);
         let mut at = from;
         let mut value: u64 = 0;
+        while let Some(eight) = bytes.get(at..).and_then(<[u8]>::first_chunk).and_then(|chunk| eight_digits(*chunk)) {
+            value = value.wrapping_mul(100_000_000).wrapping_add(eight);
+            at += 8;
+        }
         while let Some(digit) = bytes.get(at).map(|b| b.wrapping_sub(b'0')).filter(|d| *d < 10) {
             value = value.wrapping_mul(10).wrapping_add(u64::from(digit));
             at += 1;
@@ -370,6 +441,13 @@ impl<'a> Scan<'a> {
     fn digits(&mut self) -> usize {
         let bytes = self.bytes();
         let start = self.at;
+        while bytes
+            .get(self.at..)
+            .and_then(<[u8]>::first_chunk)
+            .is_some_and(|chunk| all_digits(u64::from_le_bytes(*chunk)))
+        {
+            self.at += 8;
+        }
         while bytes.get(self.at).is_some_and(u8::is_ascii_digit) {
             self.at += 1;
         }
@@ -433,6 +511,26 @@ impl<'a> Scan<'a> {
         }
         Ok(())
     }
+}
+
+/// Whether all eight bytes are digits.
+#[inline]
+const fn all_digits(word: u64) -> bool {
+    let upper = ONES * 0xf0;
+    (word & upper) | ((word.wrapping_add(ONES * 6) & upper) >> 4) == ONES * 0x33
+}
+
+/// The number that eight digits make.
+#[inline]
+const fn eight_digits(digits: [u8; 8]) -> Option<u64> {
+    let word = u64::from_le_bytes(digits);
+    if !all_digits(word) {
+        return None;
+    }
+    let word = word & (ONES * 0xf);
+    let pairs = (word.wrapping_mul(10) + (word >> 8)) & 0x00ff_00ff_00ff_00ff;
+    let quads = (pairs.wrapping_mul(100) + (pairs >> 16)) & 0x0000_ffff_0000_ffff;
+    Some((quads.wrapping_mul(10_000) + (quads >> 32)) & 0xffff_ffff)
 }
 
 const ONES: u64 = 0x0101_0101_0101_0101;
@@ -567,6 +665,37 @@ mod tests {
                 let expected = word.iter().position(|b| *b < 0x20 || *b == b'"' || *b == b'\\').unwrap_or(8);
                 assert_eq!(plain_until(&word, 0), expected, "{byte} at {place}");
                 assert_eq!((special(u64::from_le_bytes(word)).trailing_zeros() / 8) as usize, expected);
+            }
+        }
+    }
+
+    #[test]
+    fn eight_digits_are_told_from_what_looks_like_them() {
+        for (place, byte) in (0..8).flat_map(|place| (0..=255u8).map(move |byte| (place, byte))) {
+            let mut text = *b"90817263";
+            text[place] = byte;
+            let expected = std::str::from_utf8(&text).ok().filter(|t| t.bytes().all(|b| b.is_ascii_digit()));
+            assert_eq!(eight_digits(text), expected.map(|t| t.parse().unwrap()), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn expected_names_are_taken_whole_or_not_at_all() {
+        for name in ["a", "abcdefghijklm", "abcdefghijklmnopqrstuvwxyz"] {
+            let token = Token::new(format!("\"{name}\""));
+            for (text, first, taken) in [
+                (format!("\"{name}\":1"), true, true),
+                (format!(",\"{name}\":1"), false, true),
+                (format!(",\"{name}\":"), false, true),
+                (format!(",\"{name}\":{}", "x".repeat(30)), false, true),
+                (format!(",\"{name}\""), false, false),
+                (format!(",\"{name}x\":1{}", " ".repeat(30)), false, false),
+                (format!("\"{name}\":1"), false, false),
+                (String::new(), false, false),
+            ] {
+                let mut scan = scan(&text);
+                assert_eq!(scan.expected(first, &token), taken, "{text}");
+                assert_eq!(scan.at(), if taken { name.len() + 3 + usize::from(!first) } else { 0 });
             }
         }
     }

@@ -6,8 +6,8 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, RecordBatch, StringArray, StringBuilder};
-use arrow::compute::interleave;
+use arrow::array::{Array, ArrayRef, RecordBatch, StringArray, StringBuilder, UInt32Array};
+use arrow::compute::{interleave, take};
 use bytes::Bytes;
 use hudi_core::bloom::BloomFilter;
 use hudi_core::instant::InstantTime;
@@ -74,7 +74,7 @@ pub(crate) struct Rewrite {
     next_seqno: u64,
     /// The filter was made for this file: it needs every key.
     all_keys_to_bloom: bool,
-    instant: StringArray,
+    instants: StringArray,
     file_names: StringArray,
     partitions: StringArray,
 }
@@ -97,11 +97,11 @@ impl Rewrite {
         meta: FileMeta,
         carried: Option<BloomFilter>,
         expected_rows: u64,
-    ) -> Result<Self> {
+    ) -> Self {
         let all_keys_to_bloom = carried.is_none();
         let bloom = carried.unwrap_or_else(|| BloomFilter::sized_for(expected_rows));
-        let encoder = BaseFileEncoder::new(spec, &meta.file_name, bloom)?;
-        Ok(Self {
+        let encoder = BaseFileEncoder::new(spec, &meta.file_name, bloom);
+        Self {
             changes,
             plan,
             encoder,
@@ -110,11 +110,11 @@ impl Rewrite {
             next_edit: 0,
             next_seqno: 0,
             all_keys_to_bloom,
-            instant: StringArray::from(vec![meta.instant.as_str()]),
+            instants: repeated(meta.instant.as_str(), CHUNK_ROWS),
             file_names: repeated(&meta.file_name, CHUNK_ROWS),
             partitions: repeated(&meta.partition, CHUNK_ROWS),
             meta,
-        })
+        }
     }
 
     /// Adds the rows that are new to the file and ends it. Runs where computing is done.
@@ -153,21 +153,34 @@ impl Rewrite {
 
     fn meta_columns(&mut self, gather: &Gather<'_>) -> Result<[ArrayRef; 5]> {
         let rows = gather.from.len();
+        let new_seqnos: ArrayRef = Arc::new(self.draw_seqnos(gather.writes.len()));
+        let (times, seqnos) = match gather.stored {
+            None => (constant(&self.instants, self.meta.instant.as_str(), rows), new_seqnos),
+            Some(stored) => self.changed_meta(gather, stored, &new_seqnos)?,
+        };
+        let keys = self.gathered(gather.stored.map(|b| &**b.column(2)), &self.changes.keys, &gather.from)?;
+        let partitions = constant(&self.partitions, &self.meta.partition, rows);
+        let file_names = constant(&self.file_names, &self.meta.file_name, rows);
+        Ok([times, seqnos, keys, partitions, file_names])
+    }
+
+    /// Times and sequence numbers: copied rows keep theirs.
+    fn changed_meta(
+        &self,
+        gather: &Gather<'_>,
+        stored: &RecordBatch,
+        new_seqnos: &ArrayRef,
+    ) -> Result<(ArrayRef, ArrayRef)> {
         let mut times = gather.from.clone();
         let mut seqnos = gather.from.clone();
         for (i, (row, _, _)) in gather.writes.iter().enumerate() {
             times[*row] = (1, 0);
             seqnos[*row] = (1, i);
         }
-        let new_seqnos = self.draw_seqnos(gather.writes.len());
-        let keys: &dyn Array = &self.changes.keys;
-        Ok([
-            self.gathered(gather.stored.map(|b| &**b.column(0)), &self.instant, &times)?,
-            self.gathered(gather.stored.map(|b| &**b.column(1)), &new_seqnos, &seqnos)?,
-            self.gathered(gather.stored.map(|b| &**b.column(2)), keys, &gather.from)?,
-            constant(&self.partitions, &self.meta.partition, rows),
-            constant(&self.file_names, &self.meta.file_name, rows),
-        ])
+        Ok((
+            self.gathered(Some(stored.column(0)), &self.instants, &times)?,
+            self.gathered(Some(stored.column(1)), new_seqnos, &seqnos)?,
+        ))
     }
 
     fn draw_seqnos(&mut self, count: usize) -> StringArray {
@@ -200,8 +213,15 @@ impl Rewrite {
     }
 
     fn gathered(&self, stored: Option<&dyn Array>, changed: &dyn Array, from: &[(usize, usize)]) -> Result<ArrayRef> {
-        // Without a stored batch nothing refers to source 0.
-        interleave(&[stored.unwrap_or(changed), changed], from).map_err(Error::columns("merge", &self.meta.file_name))
+        let failed = || Error::columns("merge", &self.meta.file_name);
+        match stored {
+            Some(stored) => interleave(&[stored, changed], from).map_err(failed()),
+            // Nothing refers to source 0.
+            None => {
+                let rows: UInt32Array = from.iter().map(|(_, row)| *row as u32).collect();
+                take(changed, &rows, None).map_err(failed())
+            }
+        }
     }
 
     fn note_new_keys(&mut self, gather: &Gather<'_>, keys: &ArrayRef) {

@@ -268,7 +268,7 @@ async fn write_file(
     let (spec, changes, plan) = (spec.clone(), Arc::clone(changes), file.plan);
     let compute = &writer.parts.compute;
     let store = &writer.parts.store;
-    let mut rewrite = compute.run(move || Rewrite::new(&spec, changes, plan, meta, carried, expected_rows)).await?;
+    let mut rewrite = compute.run(move || Ok(Rewrite::new(&spec, changes, plan, meta, carried, expected_rows))).await?;
     let mut upload = store.upload(path.clone());
     if let Some(stored) = &file.stored {
         rewrite = scan(store, &stored.footer, None, compute, rewrite, Some(&mut upload)).await?;

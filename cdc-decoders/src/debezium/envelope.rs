@@ -3,7 +3,10 @@
 //! Order of members is free, but guessed from the message before. Not here: what the row images hold ([`super::rows`]).
 
 use crate::decoder::SkipReason;
-use crate::scan::{Scan, Scanned};
+use crate::scan::{Scan, Scanned, Token};
+
+/// A member's name that we know.
+pub(crate) type Name = Token<&'static [u8]>;
 
 /// Guesses the members of an object from the object before it, whose producer writes all alike.
 #[derive(Debug, Default)]
@@ -15,21 +18,22 @@ pub(crate) struct Guess {
 pub(crate) const OTHER: u8 = u8::MAX;
 
 impl Guess {
-    /// Takes the name of the `place`-th member: its number in `members` (each `"name":`), or [`OTHER`].
+    /// Takes the name of the `place`-th member: its number in `members`, or [`OTHER`]. `None`: the object ends here.
     #[inline]
-    pub(crate) fn member(&mut self, scan: &mut Scan<'_>, place: usize, members: &[&[u8]]) -> Scanned<u8> {
+    pub(crate) fn member(&mut self, scan: &mut Scan<'_>, place: usize, members: &[Name]) -> Scanned<Option<u8>> {
         if let Some(guess) = self.last.get(place)
             && let Some(token) = members.get(usize::from(*guess))
-            && scan.take(token)
+            && scan.expected(place == 0, token)
         {
-            return Ok(*guess);
+            return Ok(Some(*guess));
         }
-        self.learn(scan, place, members)
+        if scan.member(place == 0)? { self.learn(scan, place, members).map(Some) } else { Ok(None) }
     }
 
-    fn learn(&mut self, scan: &mut Scan<'_>, place: usize, members: &[&[u8]]) -> Scanned<u8> {
+    #[cold]
+    fn learn(&mut self, scan: &mut Scan<'_>, place: usize, members: &[Name]) -> Scanned<u8> {
         let name = scan.key()?.to_text()?;
-        let is = |token: &&[u8]| token.get(1..token.len() - 2) == Some(name.as_bytes());
+        let is = |token: &Name| token.name() == name.as_bytes();
         let number = members.iter().position(is).and_then(|i| u8::try_from(i).ok()).unwrap_or(OTHER);
         if place < 64 {
             self.last.resize(self.last.len().max(place + 1), OTHER);
@@ -63,21 +67,21 @@ const TABLE_CHANGES: u8 = 8;
 const AGGREGATE_TYPE: u8 = 9;
 
 /// The members of an envelope, and those that tell other messages; the rest is skipped, but guessed.
-pub(crate) const MEMBERS: &[&[u8]] = &[
-    b"\"before\":",
-    b"\"after\":",
-    b"\"source\":",
-    b"\"op\":",
-    b"\"status\":",
-    b"\"id\":",
-    b"\"ts_ms\":",
-    b"\"ddl\":",
-    b"\"tableChanges\":",
-    b"\"aggregate_type\":",
-    b"\"transaction\":",
-    b"\"ts_us\":",
-    b"\"ts_ns\":",
-    b"\"message\":",
+pub(crate) const MEMBERS: &[Name] = &[
+    Token::fixed(b"\"before\":"),
+    Token::fixed(b"\"after\":"),
+    Token::fixed(b"\"source\":"),
+    Token::fixed(b"\"op\":"),
+    Token::fixed(b"\"status\":"),
+    Token::fixed(b"\"id\":"),
+    Token::fixed(b"\"ts_ms\":"),
+    Token::fixed(b"\"ddl\":"),
+    Token::fixed(b"\"tableChanges\":"),
+    Token::fixed(b"\"aggregate_type\":"),
+    Token::fixed(b"\"transaction\":"),
+    Token::fixed(b"\"ts_us\":"),
+    Token::fixed(b"\"ts_ns\":"),
+    Token::fixed(b"\"message\":"),
 ];
 
 /// Which members a payload has: tells messages without schema apart.
@@ -188,8 +192,7 @@ pub(crate) fn control(value: &[u8]) -> Option<SkipReason> {
     let mut seen = Seen::default();
     let mut guess = Guess::default();
     scan.expect(b'{', "want an object").ok()?;
-    while scan.member(seen.members == 0).ok()? {
-        let member = guess.member(&mut scan, seen.members, MEMBERS).ok()?;
+    while let Some(member) = guess.member(&mut scan, seen.members, MEMBERS).ok()? {
         scan.skip().ok()?;
         seen.twice(member);
     }
@@ -249,8 +252,8 @@ mod tests {
             let mut scan = Scan::new(text.as_bytes(), 0).unwrap();
             scan.expect(b'{', "").unwrap();
             let mut read = vec![];
-            while scan.member(read.is_empty()).unwrap() {
-                read.push(guess.member(&mut scan, read.len(), MEMBERS).unwrap());
+            while let Some(member) = guess.member(&mut scan, read.len(), MEMBERS).unwrap() {
+                read.push(member);
                 scan.skip().unwrap();
             }
             let expected: &[u8] = match text.as_bytes()[2] {

@@ -214,8 +214,7 @@ impl DebeziumJson {
         let Topic { rows, envelope, source, key, .. } = &mut self.topic;
         let mut members = Members::default();
         scan.expect(b'{', "want an object: Debezium's envelope").map_err(in_value)?;
-        while scan.member(members.seen.members == 0).map_err(in_value)? {
-            let member = envelope.member(scan, members.seen.members, MEMBERS).map_err(in_value)?;
+        while let Some(member) = envelope.member(scan, members.seen.members, MEMBERS).map_err(in_value)? {
             if members.seen.twice(member) {
                 return Err(in_value(scan.syntax("a member that comes twice")));
             }
@@ -229,7 +228,7 @@ impl DebeziumJson {
                 }
                 envelope::AFTER => members.after = image(scan).map_err(in_value)?,
                 envelope::SOURCE if scan.peek() == b'{' => {
-                    members.source = Some(Source::read(scan, source).map_err(malformed)?);
+                    members.source = Some(source.read(scan).map_err(malformed)?);
                 }
                 envelope::OP if scan.peek() == b'"' => members.op = Some(scan.string().map_err(in_value)?.raw),
                 _ => scan.skip().map_err(in_value)?,

@@ -8,7 +8,7 @@ use super::plan::column_name;
 use super::topic::SchemaText;
 use super::unavailable::quoted;
 use crate::error::{DecodeError, Part};
-use crate::scan::{Fault, Scan, Scanned};
+use crate::scan::{Fault, Scan, Scanned, Token};
 
 /// What is remembered of a topic's keys.
 #[derive(Debug, Default)]
@@ -16,7 +16,7 @@ pub(crate) struct Key {
     settled: bool,
     schema: SchemaText,
     /// The names in the message key, as `"name":`.
-    tokens: Vec<Vec<u8>>,
+    tokens: Vec<Token>,
     /// The columns of a batch's key: the user's, or those of the message.
     columns: Vec<String>,
     overridden: bool,
@@ -91,16 +91,13 @@ impl Key {
     /// Takes the object if its names are the last ones.
     fn follow(&self, scan: &mut Scan<'_>) -> Scanned<bool> {
         scan.expect(b'{', "want an object")?;
-        let mut names = self.tokens.iter();
-        let mut first = true;
-        while scan.member(first)? {
-            first = false;
-            match names.next() {
-                Some(token) if scan.take(token) => scan.skip()?,
-                _ => return Ok(false),
+        for (place, token) in self.tokens.iter().enumerate() {
+            if !scan.expected(place == 0, token) {
+                return Ok(false);
             }
+            scan.skip()?;
         }
-        Ok(self.settled && names.next().is_none())
+        Ok(self.settled && !scan.member(self.tokens.is_empty())?)
     }
 
     fn settle<'a>(
@@ -110,8 +107,8 @@ impl Key {
         users: Option<&[String]>,
         fixed: bool,
     ) -> KeyRead<'a> {
-        let tokens: Vec<Vec<u8>> = names.iter().map(|name| (quoted(name) + ":").into_bytes()).collect();
-        if self.settled && tokens == self.tokens {
+        let same = names.iter().map(String::as_bytes).eq(self.tokens.iter().map(Token::name));
+        if self.settled && same {
             return KeyRead::Same(object);
         }
         let own: Vec<String> = names.iter().map(|name| column_name(name)).collect();
@@ -120,7 +117,7 @@ impl Key {
             return KeyRead::FlushFirst;
         }
         self.settled = true;
-        self.tokens = tokens;
+        self.tokens = names.iter().map(|name| Token::new(quoted(name))).collect();
         self.overridden = columns != own;
         self.columns = columns;
         KeyRead::Changed(object)

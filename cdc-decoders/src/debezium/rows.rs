@@ -16,7 +16,7 @@ use super::unavailable::{Unavailable, quoted};
 use super::value::Values;
 use crate::columns::Column;
 use crate::error::{DecodeError, Part};
-use crate::scan::{Fault, Scan};
+use crate::scan::{Fault, Scan, Token};
 
 /// One column of the row images.
 #[derive(Debug)]
@@ -24,7 +24,7 @@ struct RowColumn {
     source_name: String,
     name: String,
     /// `"name":`, as the source writes it.
-    token: Vec<u8>,
+    token: Token,
     reading: Reading,
     column: Column,
     /// The rows in which it was not sent, in order.
@@ -40,7 +40,7 @@ impl RowColumn {
         let column = Column::new(&data_type)
             .ok_or_else(|| DecodeError::schema(&plan.source_name, format!("no column is of type {data_type}")))?;
         Ok(Self {
-            token: token(&plan.source_name),
+            token: Token::new(quoted(&plan.source_name)),
             source_name: plan.source_name.clone(),
             name: plan.name.clone(),
             reading: plan.reading.clone(),
@@ -56,12 +56,6 @@ impl RowColumn {
         self.column.push_null();
         self.unsent.push(row);
     }
-}
-
-fn token(source_name: &str) -> Vec<u8> {
-    let mut token = quoted(source_name);
-    token.push(':');
-    token.into_bytes()
 }
 
 /// A value that looks like the placeholder.
@@ -195,12 +189,13 @@ impl Rows {
         let syntax = |fault: Fault| fault.in_part(part);
         scan.expect(b'{', "want an object as the row").map_err(syntax)?;
         let (mut next, mut first) = (0, true);
-        while scan.member(first).map_err(syntax)? {
-            first = false;
+        loop {
             let place = match self.columns.get(next) {
-                Some(column) if scan.take(&column.token) => next,
+                Some(column) if scan.expected(first, &column.token) => next,
+                _ if !scan.member(first).map_err(syntax)? => return Ok(()),
                 _ => self.place(scan, part)?,
             };
+            first = false;
             next = place + 1;
             if self.columns[place].column.len() == self.rows {
                 self.value(scan, place, part, unavailable)?;
@@ -210,7 +205,6 @@ impl Rows {
                 return Err(scan.syntax("a column that comes twice").in_part(part));
             }
         }
-        Ok(())
     }
 
     #[inline]
@@ -296,7 +290,7 @@ impl Rows {
         if let Some(column) = self.columns.get_mut(place) {
             column.unbound = false;
             column.source_name = source_name.to_owned();
-            column.token = token(source_name);
+            column.token = Token::new(quoted(source_name));
         }
         self.by_name.insert(source_name.to_owned(), place);
     }

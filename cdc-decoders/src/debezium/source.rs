@@ -8,9 +8,9 @@ use std::borrow::Cow;
 
 use hudi_core::change::{MAX_LONG_POSITION, StreamPosition};
 
-use super::envelope::Guess;
+use super::envelope::{Guess, Name};
 use crate::error::{DecodeError, Part};
-use crate::scan::{Scan, Scanned, Str};
+use crate::scan::{Scan, Scanned, Str, Token};
 
 /// The connectors whose positions we read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -68,67 +68,163 @@ const SCN: u8 = 9;
 const COMMIT_SCN: u8 = 10;
 const TX_SEQ: u8 = 11;
 const ORD: u8 = 12;
+const VERSION: u8 = 13;
+const SNAPSHOT: u8 = 14;
+const DB: u8 = 15;
+const SCHEMA: u8 = 18;
+const TABLE: u8 = 19;
 
 /// The members that we know, at the numbers above; those after them are skipped, but guessed.
-const MEMBERS: &[&[u8]] = &[
-    b"\"connector\":",
-    b"\"name\":",
-    b"\"ts_ms\":",
-    b"\"sequence\":",
-    b"\"lsn\":",
-    b"\"file\":",
-    b"\"pos\":",
-    b"\"row\":",
-    b"\"server_id\":",
-    b"\"scn\":",
-    b"\"commit_scn\":",
-    b"\"txSeq\":",
-    b"\"ord\":",
-    b"\"version\":",
-    b"\"snapshot\":",
-    b"\"db\":",
-    b"\"ts_us\":",
-    b"\"ts_ns\":",
-    b"\"schema\":",
-    b"\"table\":",
-    b"\"txId\":",
-    b"\"xmin\":",
-    b"\"origin\":",
-    b"\"origin_lsn\":",
-    b"\"gtid\":",
-    b"\"thread\":",
-    b"\"query\":",
+const MEMBERS: &[Name] = &[
+    Token::fixed(b"\"connector\":"),
+    Token::fixed(b"\"name\":"),
+    Token::fixed(b"\"ts_ms\":"),
+    Token::fixed(b"\"sequence\":"),
+    Token::fixed(b"\"lsn\":"),
+    Token::fixed(b"\"file\":"),
+    Token::fixed(b"\"pos\":"),
+    Token::fixed(b"\"row\":"),
+    Token::fixed(b"\"server_id\":"),
+    Token::fixed(b"\"scn\":"),
+    Token::fixed(b"\"commit_scn\":"),
+    Token::fixed(b"\"txSeq\":"),
+    Token::fixed(b"\"ord\":"),
+    Token::fixed(b"\"version\":"),
+    Token::fixed(b"\"snapshot\":"),
+    Token::fixed(b"\"db\":"),
+    Token::fixed(b"\"ts_us\":"),
+    Token::fixed(b"\"ts_ns\":"),
+    Token::fixed(b"\"schema\":"),
+    Token::fixed(b"\"table\":"),
+    Token::fixed(b"\"txId\":"),
+    Token::fixed(b"\"xmin\":"),
+    Token::fixed(b"\"origin\":"),
+    Token::fixed(b"\"origin_lsn\":"),
+    Token::fixed(b"\"gtid\":"),
+    Token::fixed(b"\"thread\":"),
+    Token::fixed(b"\"query\":"),
 ];
 
-impl<'a> Source<'a> {
-    /// Reads the block, from its `{` on.
-    pub(crate) fn read(scan: &mut Scan<'a>, guess: &mut Guess) -> Scanned<Self> {
-        let mut source = Self::default();
-        scan.expect(b'{', "want an object as `source`")?;
-        let mut place = 0;
-        while scan.member(place == 0)? {
-            match guess.member(scan, place, MEMBERS)? {
-                CONNECTOR => {
-                    source.connector_name = plain(scan)?.unwrap_or_default();
-                    source.connector = Connector::parse(source.connector_name);
-                }
-                NAME => source.name = scan.string()?.to_text()?,
-                TS_MS => source.ts_ms = number(scan)?,
-                SEQUENCE => source.sequence = if scan.null()? { None } else { Some(scan.string()?) },
-                LSN => source.lsn = number(scan)?,
-                FILE => source.file = plain(scan)?,
-                POS => source.pos = number(scan)?,
-                ROW => source.row = number(scan)?,
-                SERVER_ID => source.server_id = number(scan)?,
-                SCN => source.scn = plain(scan)?,
-                COMMIT_SCN => source.commit_scn = plain(scan)?,
-                TX_SEQ => source.tx_seq = number(scan)?,
-                ORD => source.ord = number(scan)?,
-                _ => scan.skip()?,
+/// Whether a member is the same in most blocks of a topic.
+const fn lasting(member: u8) -> bool {
+    matches!(member, CONNECTOR | NAME | VERSION | SNAPSHOT | DB | SCHEMA | TABLE)
+}
+
+/// Reads source blocks: all of a topic are alike, so what stood around the changing values last time is compared, not scanned.
+#[derive(Debug, Default)]
+pub(crate) struct SourceReader {
+    guess: Guess,
+    pieces: Vec<Piece>,
+    connector: Connector,
+    /// Where the name stands, from the block's first byte on.
+    name: (usize, usize),
+    misses: u32,
+}
+
+/// A text that stood in the last block, and the member whose value follows it.
+#[derive(Debug)]
+struct Piece {
+    text: Vec<u8>,
+    member: u8,
+}
+
+/// No value follows: the block ends.
+const END: u8 = 254;
+
+impl SourceReader {
+    /// Reads a block, from its `{` on.
+    pub(crate) fn read<'a>(&mut self, scan: &mut Scan<'a>) -> Scanned<Source<'a>> {
+        scan.peek();
+        let start = scan.at();
+        if let Some(source) = self.read_alike(scan)? {
+            return Ok(source);
+        }
+        scan.back_to(start);
+        self.misses = self.misses.saturating_add(1);
+        // A topic whose blocks are not alike is not learnt for ever.
+        let learn = self.misses < 8 || self.misses.is_multiple_of(64);
+        self.read_any(scan, learn)
+    }
+
+    #[inline]
+    fn read_alike<'a>(&self, scan: &mut Scan<'a>) -> Scanned<Option<Source<'a>>> {
+        let start = scan.at();
+        let mut source = Source { connector: self.connector, ..Source::default() };
+        for piece in &self.pieces {
+            if !scan.take(&piece.text) {
+                return Ok(None);
             }
+            if piece.member == END {
+                source.name = Cow::Borrowed(&scan.since(start)[self.name.0..self.name.1]);
+                return Ok(Some(source));
+            }
+            source.set(piece.member, scan)?;
+        }
+        Ok(None)
+    }
+
+    #[cold]
+    fn read_any<'a>(&mut self, scan: &mut Scan<'a>, learn: bool) -> Scanned<Source<'a>> {
+        let mut source = Source::default();
+        let start = scan.at();
+        scan.expect(b'{', "want an object as `source`")?;
+        let (mut place, mut text_from, mut name) = (0, start, None);
+        self.pieces.clear();
+        while let Some(member) = self.guess.member(scan, place, MEMBERS)? {
             place += 1;
+            scan.peek();
+            let from = scan.at();
+            // The name is found by its place, which changing values must not move.
+            if learn && !(lasting(member) && (member != NAME || text_from == start)) {
+                self.piece(scan, text_from, member);
+                source.set(member, scan)?;
+                text_from = scan.at();
+            } else {
+                source.set(member, scan)?;
+            }
+            if member == NAME && matches!(source.name, Cow::Borrowed(_)) && text_from == start {
+                name = Some((from - start + 1, scan.at() - start - 1));
+            }
+        }
+        match name {
+            Some(name) if learn && source.connector != Connector::Other => {
+                self.piece(scan, text_from, END);
+                (self.name, self.connector) = (name, source.connector);
+            }
+            _ => self.pieces.clear(),
         }
         Ok(source)
+    }
+
+    fn piece(&mut self, scan: &Scan<'_>, from: usize, member: u8) {
+        self.pieces.push(Piece { text: scan.since(from).as_bytes().to_vec(), member });
+    }
+}
+
+impl<'a> Source<'a> {
+    /// Reads the value of a member. One that comes twice counts as it came last.
+    #[inline]
+    fn set(&mut self, member: u8, scan: &mut Scan<'a>) -> Scanned<()> {
+        match member {
+            CONNECTOR => {
+                self.connector_name = plain(scan)?.unwrap_or_default();
+                self.connector = Connector::parse(self.connector_name);
+            }
+            NAME => self.name = scan.string()?.to_text()?,
+            TS_MS => self.ts_ms = number(scan)?,
+            SEQUENCE => self.sequence = if scan.null()? { None } else { Some(scan.string()?) },
+            LSN => self.lsn = number(scan)?,
+            FILE => self.file = plain(scan)?,
+            POS => self.pos = number(scan)?,
+            ROW => self.row = number(scan)?,
+            SERVER_ID => self.server_id = number(scan)?,
+            SCN => self.scn = plain(scan)?,
+            COMMIT_SCN => self.commit_scn = plain(scan)?,
+            TX_SEQ => self.tx_seq = number(scan)?,
+            ORD => self.ord = number(scan)?,
+            _ => scan.skip()?,
+        }
+        Ok(())
     }
 
     /// Who the source says it is, where that can change under one name. MariaDB says 0 in snapshots: nobody.
@@ -220,7 +316,11 @@ fn plain<'a>(scan: &mut Scan<'a>) -> Scanned<Option<&'a str>> {
 
 /// Digits only, of at most 63 bits.
 fn decimal(text: &str) -> Option<i64> {
-    (!text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())).then(|| text.parse().ok())?
+    let digit = |byte: u8| byte.checked_sub(b'0').filter(|digit| *digit < 10).map(i64::from);
+    if text.is_empty() {
+        return None;
+    }
+    text.bytes().try_fold(0_i64, |value, byte| value.checked_mul(10)?.checked_add(digit(byte)?))
 }
 
 /// The number behind the last dot.
@@ -231,14 +331,11 @@ fn file_number(file: &str) -> Option<i64> {
 /// PostgreSQL's pair `["last commit","lsn"]`, itself JSON inside a string; the first is null until a commit was seen.
 fn sequence(text: Str<'_>) -> Option<[u64; 2]> {
     let inner = text.raw.strip_prefix('[')?.strip_suffix(']')?;
-    let (last_commit, lsn) = inner.split_once(',')?;
-    let word = |text: &str| {
-        let text = text.trim();
-        if text == "null" {
-            return Some(0);
-        }
-        let digits = text.strip_prefix("\\\"")?.strip_suffix("\\\"")?;
-        u64::try_from(decimal(digits)?).ok()
+    let comma = inner.bytes().position(|byte| byte == b',')?;
+    let (last_commit, lsn) = (&inner[..comma], inner[comma + 1..].trim_start());
+    let word = |text: &str| match text.strip_prefix("\\\"") {
+        Some(digits) => u64::try_from(decimal(digits.strip_suffix("\\\"")?)?).ok(),
+        None => (text == "null").then_some(0),
     };
     Some([word(last_commit)?, word(lsn)?])
 }
@@ -256,7 +353,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Source<'_> {
-        Source::read(&mut Scan::new(text.as_bytes(), 0).unwrap(), &mut Guess::default()).unwrap()
+        SourceReader::default().read(&mut Scan::new(text.as_bytes(), 0).unwrap()).unwrap()
     }
 
     fn postgres(rest: &str) -> String {
@@ -277,6 +374,36 @@ mod tests {
             assert!(matches!(read(&postgres(bad)).order(), Err(DecodeError::Position { field: "lsn", .. })), "{bad}");
         }
         assert_eq!(read(&postgres(r#""lsn":72057594037927935"#)).order(), Ok((1 << 56) - 1));
+    }
+
+    #[test]
+    fn a_block_like_the_last_one_is_read_the_same() {
+        let mut reader = SourceReader::default();
+        let one =
+            postgres(r#""snapshot":"false","db":"d","sequence":"[\"12\",\"34\"]","table":"t","lsn":34,"xmin":null"#);
+        for text in [
+            one.clone(),
+            one.clone(),
+            one.replace("34", "123456"),
+            one.replace("\"t\"", "\"u\""),
+            one.replace("\"pg\"", "\"other\""),
+            one.replace(',', " , "),
+            one.replace(",\"xmin\":null", ""),
+            one.replace("\"lsn\":34", "\"lsn\":null"),
+            one.replace("34", "7"),
+        ] {
+            let read = reader.read(&mut Scan::new(text.as_bytes(), 0).unwrap()).unwrap();
+            let afresh = self::read(&text);
+            assert_eq!(
+                format!("{read:?}").replace("connector_name: \"\"", "connector_name: \"postgresql\""),
+                format!("{afresh:?}"),
+                "{text}"
+            );
+        }
+        let text = format!("{one}x");
+        let mut scan = Scan::new(text.as_bytes(), 0).unwrap();
+        reader.read(&mut scan).unwrap();
+        assert_eq!(scan.rest(), "x");
     }
 
     #[test]

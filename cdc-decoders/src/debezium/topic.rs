@@ -8,6 +8,7 @@ use super::envelope::{Guess, Wrapper};
 use super::key::Key;
 use super::rows::Rows;
 use super::schema::{DeclaredSchema, ValueSchema};
+use super::source::SourceReader;
 use crate::error::{DecodeError, Part};
 use crate::scan::{Fault, Scan, Scanned};
 
@@ -38,7 +39,7 @@ pub(crate) struct Topic {
     pub(crate) rows: Rows,
     pub(crate) key: Key,
     pub(crate) envelope: Guess,
-    pub(crate) source: Guess,
+    pub(crate) source: SourceReader,
     schema: SchemaText,
     /// What the inline schema says; `None`: the last message had none.
     meaning: Option<ValueSchema>,

@@ -3,11 +3,14 @@
 //! The footer holds what Hudi's Java needs to go on: the bloom filter, the least and the greatest record key, the Avro
 //! schema. Row groups are closed by bytes, so that memory follows one row group and not the file.
 
+use std::collections::HashSet;
+use std::hash::BuildHasher;
 use std::sync::Arc;
 
-use arrow::array::{Array, RecordBatch, StringArray};
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, PrimitiveArray, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Decimal128Type, Int32Type, Int64Type, Schema, SchemaRef, TimestampMicrosecondType};
 use bytes::Bytes;
+use hashbrown::DefaultHashBuilder;
 use hudi_core::bloom::BloomFilter;
 use hudi_core::properties::keys;
 use hudi_core::schema::{avro, meta};
@@ -16,7 +19,7 @@ use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
-use parquet::schema::types::ColumnPath;
+use parquet::schema::types::{ColumnPath, SchemaDescriptor};
 
 use super::parquet_schema::parquet_schema;
 use crate::error::{Error, Result, format};
@@ -30,6 +33,9 @@ const SPARK_VERSION: (&str, &str) = ("org.apache.spark.version", "3.5.0");
 /// What kind of records a file was written from.
 const WRITER_MODEL: &str = "writer.model.name";
 
+/// Rows that tell whether a column's values repeat.
+const SAMPLE_ROWS: usize = 8192;
+
 /// How the base files of a table are encoded: made once, shared by its files.
 #[derive(Debug, Clone)]
 pub(crate) struct EncoderSpec(Arc<Spec>);
@@ -38,8 +44,8 @@ pub(crate) struct EncoderSpec(Arc<Spec>);
 struct Spec {
     schema: SchemaRef,
     avro_schema: String,
-    options: ArrowWriterOptions,
-    row_group_bytes: usize,
+    parquet_schema: SchemaDescriptor,
+    encoding: Encoding,
 }
 
 /// The settings of an encoding.
@@ -59,14 +65,19 @@ impl EncoderSpec {
     /// For the table `table` of these columns, meta columns not among them.
     pub(crate) fn new(table: &str, columns: &Schema, encoding: Encoding) -> Result<Self> {
         let schema = Arc::new(meta::with_meta_fields(columns));
-        let parquet = parquet_schema(&avro::record_name(table).full_name(), &schema)?;
-        let options = ArrowWriterOptions::new()
-            .with_properties(properties(encoding.compression))
-            .with_parquet_schema(parquet)
-            .with_skip_arrow_metadata(true);
+        let parquet_schema = parquet_schema(&avro::record_name(table).full_name(), &schema)?;
         let avro_schema = avro::to_avro(table, &schema).map_err(format)?;
-        let row_group_bytes = encoding.row_group_bytes;
-        Ok(Self(Arc::new(Spec { schema, avro_schema, options, row_group_bytes })))
+        Ok(Self(Arc::new(Spec { schema, avro_schema, parquet_schema, encoding })))
+    }
+
+    /// A writer for a file that begins with these rows.
+    fn writer(&self, first: &RecordBatch, path: &str) -> Result<ArrowWriter<Vec<u8>>> {
+        let options = ArrowWriterOptions::new()
+            .with_properties(properties(self.0.encoding.compression, first))
+            .with_parquet_schema(self.0.parquet_schema.clone())
+            .with_skip_arrow_metadata(true);
+        ArrowWriter::try_new_with_options(Vec::new(), Arc::clone(&self.0.schema), options)
+            .map_err(Error::columns("encode", path))
     }
 
     /// The columns of a file, meta columns first.
@@ -75,30 +86,55 @@ impl EncoderSpec {
     }
 }
 
-fn properties(compression: FileCompression) -> WriterProperties {
+/// The properties of a file that begins with these rows.
+fn properties(compression: FileCompression, first: &RecordBatch) -> WriterProperties {
     let codec = match compression {
         FileCompression::Uncompressed => Compression::UNCOMPRESSED,
         FileCompression::Snappy => Compression::SNAPPY,
         FileCompression::Zstd(level) => Compression::ZSTD(ZstdLevel::try_new(level).unwrap_or_default()),
     };
-    // Every value differs in these: a dictionary would be built to be thrown away.
-    let unique = [meta::COMMIT_SEQNO, meta::RECORD_KEY];
-    // Nobody looks for pages by these.
-    let coarse = [meta::COMMIT_SEQNO, meta::FILE_NAME, meta::PARTITION_PATH, meta::COMMIT_TIME];
     let mut builder = WriterProperties::builder().set_compression(codec).set_max_row_group_row_count(None);
-    for name in unique {
-        builder = builder.set_column_dictionary_enabled(ColumnPath::from(name), false);
+    // Nobody looks for rows by these.
+    for name in [meta::COMMIT_SEQNO, meta::PARTITION_PATH, meta::FILE_NAME] {
+        builder = builder.set_column_statistics_enabled(ColumnPath::from(name), EnabledStatistics::None);
     }
-    for name in coarse {
-        builder = builder.set_column_statistics_enabled(ColumnPath::from(name), EnabledStatistics::Chunk);
+    for (field, column) in first.schema_ref().fields().iter().zip(first.columns()) {
+        if mostly_differ(column) {
+            builder = builder.set_column_dictionary_enabled(ColumnPath::from(field.name().as_str()), false);
+        }
     }
     builder.build()
+}
+
+/// Whether nearly every value is another: a dictionary would be built only to be thrown away.
+fn mostly_differ(column: &ArrayRef) -> bool {
+    let sample = column.slice(0, column.len().min(SAMPLE_ROWS));
+    let hasher = DefaultHashBuilder::default();
+    let hashes: Vec<u64> = match sample.data_type() {
+        DataType::Utf8 => sample.as_string::<i32>().iter().flatten().map(|v| hasher.hash_one(v)).collect(),
+        DataType::Int32 => hashes(&hasher, sample.as_primitive::<Int32Type>()),
+        DataType::Int64 => hashes(&hasher, sample.as_primitive::<Int64Type>()),
+        DataType::Timestamp(..) => hashes(&hasher, sample.as_primitive::<TimestampMicrosecondType>()),
+        DataType::Decimal128(..) => hashes(&hasher, sample.as_primitive::<Decimal128Type>()),
+        _ => return false,
+    };
+    let values = hashes.len();
+    let distinct = hashes.into_iter().collect::<HashSet<u64>>().len();
+    values >= SAMPLE_ROWS / 8 && distinct * 20 > values * 19
+}
+
+fn hashes<T: ArrowPrimitiveType>(hasher: &DefaultHashBuilder, column: &PrimitiveArray<T>) -> Vec<u64>
+where
+    T::Native: std::hash::Hash,
+{
+    column.iter().flatten().map(|value| hasher.hash_one(value)).collect()
 }
 
 /// Encodes one base file.
 pub(crate) struct BaseFileEncoder {
     spec: EncoderSpec,
-    writer: ArrowWriter<Vec<u8>>,
+    /// Made for the first rows.
+    writer: Option<ArrowWriter<Vec<u8>>>,
     bloom: BloomFilter,
     least_key: Option<String>,
     greatest_key: Option<String>,
@@ -108,11 +144,9 @@ pub(crate) struct BaseFileEncoder {
 
 impl BaseFileEncoder {
     /// Begins a file. `bloom` may hold keys already: those of the file's previous version.
-    pub(crate) fn new(spec: &EncoderSpec, path: &str, bloom: BloomFilter) -> Result<Self> {
-        let writer = ArrowWriter::try_new_with_options(Vec::new(), Arc::clone(&spec.0.schema), spec.0.options.clone())
-            .map_err(Error::columns("encode", path))?;
-        let path = path.to_owned();
-        Ok(Self { spec: spec.clone(), writer, bloom, least_key: None, greatest_key: None, rows: 0, path })
+    pub(crate) fn new(spec: &EncoderSpec, path: &str, bloom: BloomFilter) -> Self {
+        let (spec, path) = (spec.clone(), path.to_owned());
+        Self { spec, writer: None, bloom, least_key: None, greatest_key: None, rows: 0, path }
     }
 
     /// The filter, for keys that are new to the file.
@@ -124,9 +158,13 @@ impl BaseFileEncoder {
     pub(crate) fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         self.note_keys(batch)?;
         self.rows += batch.num_rows() as u64;
-        self.writer.write(batch).map_err(Error::columns("encode", &self.path))?;
-        if self.writer.in_progress_size() >= self.spec.0.row_group_bytes {
-            self.writer.flush().map_err(Error::columns("encode", &self.path))?;
+        let writer = match &mut self.writer {
+            Some(writer) => writer,
+            none => none.insert(self.spec.writer(batch, &self.path)?),
+        };
+        writer.write(batch).map_err(Error::columns("encode", &self.path))?;
+        if writer.in_progress_size() >= self.spec.0.encoding.row_group_bytes {
+            writer.flush().map_err(Error::columns("encode", &self.path))?;
         }
         Ok(())
     }
@@ -158,13 +196,17 @@ impl BaseFileEncoder {
     /// Takes the bytes that are ready.
     pub(crate) fn take_bytes(&mut self) -> Bytes {
         // The rows of the row group in work are not among these; the writer keeps count of where it is by itself.
-        Bytes::from(std::mem::take(self.writer.inner_mut()))
+        self.writer.as_mut().map(|writer| Bytes::from(std::mem::take(writer.inner_mut()))).unwrap_or_default()
     }
 
     /// Ends the file: its last bytes.
     pub(crate) fn finish(mut self) -> Result<(Bytes, Encoded)> {
+        let mut writer = match self.writer.take() {
+            Some(writer) => writer,
+            None => self.spec.writer(&RecordBatch::new_empty(Arc::clone(self.spec.schema())), &self.path)?,
+        };
         let mut entry = |key: &str, value: String| {
-            self.writer.append_key_value_metadata(KeyValue::new(key.to_owned(), value));
+            writer.append_key_value_metadata(KeyValue::new(key.to_owned(), value));
         };
         entry(AVRO_SCHEMA, self.spec.0.avro_schema.clone());
         entry(WRITER_MODEL, "avro".to_owned());
@@ -176,7 +218,7 @@ impl BaseFileEncoder {
             entry(keys::FOOTER_MAX_RECORD_KEY, greatest);
         }
         let rows = self.rows;
-        let bytes = self.writer.into_inner().map_err(Error::columns("encode", &self.path))?;
+        let bytes = writer.into_inner().map_err(Error::columns("encode", &self.path))?;
         Ok((Bytes::from(bytes), Encoded { rows }))
     }
 }

@@ -1,0 +1,381 @@
+//! Every shared capture of Debezium's JSON replays to the database's own final state.
+//!
+//! What cannot be reached is upstream's loss, or clamped: `cells.rs` compares, and [`CAPTURES`] says which capture lost what.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU32;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use cdc_decoders::debezium::DeclaredSchema;
+use examples::Summary;
+use hudi_writer::Index;
+use kafka_source::{CaptureReader, CapturedRecord};
+use serde_json::{Map, Value};
+
+use crate::capture::{folder, truth};
+use crate::cells::{Cell, Losses, matches};
+use crate::replays::{Replay, StoredRow, sound_rows};
+
+const TABLES: [(&str, &[&str]); 6] = [
+    ("customers", &["id"]),
+    ("orders", &["id"]),
+    ("order_items", &["order_id", "line_no"]),
+    ("profiles", &["id"]),
+    ("all_types", &["id"]),
+    ("defaults_probe", &["id"]),
+];
+
+const BUCKETS: Index = Index::Bucket(NonZeroU32::new(4).unwrap());
+
+#[derive(Clone, Copy)]
+struct Capture {
+    name: &'static str,
+    /// Messages bring their schema.
+    inline: bool,
+    losses: Losses,
+}
+
+const LOSSLESS: Losses = Losses {
+    doubles: false,
+    millis: false,
+    iso: false,
+    year_adjusted: false,
+    wrapped: false,
+    hex: false,
+    base64: false,
+};
+/// Years 0 to 99 are moved, unsigned integers above 2^63 - 1 wrap.
+const MARIA: Losses = Losses { year_adjusted: true, wrapped: true, ..LOSSLESS };
+
+const CAPTURES: [Capture; 11] = [
+    Capture { name: "pg/json", inline: false, losses: LOSSLESS },
+    Capture { name: "pg/json-schema", inline: true, losses: LOSSLESS },
+    // Decimals as doubles, times as text without `24:00:00`, bytes as hexadecimal text.
+    Capture {
+        name: "pg/double-isostring",
+        inline: true,
+        losses: Losses { doubles: true, iso: true, hex: true, ..LOSSLESS },
+    },
+    Capture { name: "pg/tx-heartbeat", inline: false, losses: LOSSLESS },
+    Capture { name: "pg/incremental", inline: false, losses: LOSSLESS },
+    Capture { name: "pg-burst/json", inline: false, losses: LOSSLESS },
+    Capture { name: "maria/json", inline: false, losses: MARIA },
+    Capture { name: "maria/json-schema", inline: true, losses: MARIA },
+    // Milliseconds, no TIME outside of a day, bytes as base64 text; but unsigned integers are precise.
+    Capture {
+        name: "maria/string-connect",
+        inline: true,
+        losses: Losses { millis: true, base64: true, wrapped: false, ..MARIA },
+    },
+    Capture { name: "maria/incremental", inline: false, losses: MARIA },
+    Capture { name: "maria-killed/killed", inline: false, losses: MARIA },
+];
+
+/// One table's messages of a capture.
+struct Topic {
+    capture: Capture,
+    table: &'static str,
+    key: &'static [&'static str],
+    records: Vec<CapturedRecord>,
+    truth: Vec<Map<String, Value>>,
+    /// The schema, where the messages bring none: what the same table's messages of another capture bring.
+    declared: Option<DeclaredSchema>,
+}
+
+impl Topic {
+    /// All tables of a capture.
+    fn all(folder: &Path, capture: Capture) -> Vec<Self> {
+        let set = capture.name.split('/').next().unwrap();
+        let mut records = by_table(&folder.join(capture.name));
+        let database = set.split('-').next().unwrap();
+        let inline =
+            if capture.inline { BTreeMap::new() } else { by_table(&folder.join(database).join("json-schema")) };
+        let topic = |(table, key)| Self {
+            capture,
+            table,
+            key,
+            records: records.remove(table).unwrap(),
+            truth: truth(&folder.join(set), table),
+            declared: inline.get(table).map(|records| declared(records)),
+        };
+        TABLES.map(topic).into()
+    }
+
+    fn named(folder: &Path, capture: &str, table: &str) -> Self {
+        let capture = CAPTURES.into_iter().find(|known| known.name == capture).unwrap();
+        Self::all(folder, capture).into_iter().find(|topic| topic.table == table).unwrap()
+    }
+
+    fn replay(&self, index: Index, commit_every_rows: usize) -> Replay {
+        Replay { index, commit_every_rows, declared: self.declared.clone(), ..Replay::default() }
+    }
+
+    /// Replays twice: the first makes the table, the second finds nothing to do.
+    async fn run(&self, replay: &Replay) -> (Summary, Vec<StoredRow>) {
+        let folder = tempfile::tempdir().unwrap();
+        let done = replay.run(folder.path(), &self.records).await.unwrap_or_else(|failure| panic!("{failure:?}"));
+        let rows = sound_rows(folder.path()).await;
+        let again = replay.run(folder.path(), &self.records).await.unwrap();
+        assert_eq!((again.commits, again.upserts, again.deletes, again.dead_letters), (0, 0, 0, 0));
+        assert_eq!(again.skipped, BTreeMap::from([("committed_before".to_owned(), self.messages())]));
+        assert_eq!(again.checkpoint.unwrap().get(), done.checkpoint.as_ref().unwrap().get());
+        (done, rows)
+    }
+
+    fn messages(&self) -> u64 {
+        self.records.len() as u64
+    }
+
+    /// Every message is accounted for.
+    fn check_summary(&self, done: &Summary) {
+        let skipped: u64 = done.skipped.values().sum();
+        assert_eq!(done.dead_letters, 0);
+        assert_eq!(done.upserts + done.deletes + done.redelivered + skipped, self.messages());
+        assert_eq!(done.skipped.get("tombstone").copied().unwrap_or(0), skipped, "{:?}", done.skipped);
+        assert_eq!(done.redelivered, self.sent_again(), "changes that were sent again");
+    }
+
+    /// Changes that stand in the capture before, told by everything but their offset, time of sending and run.
+    fn sent_again(&self) -> u64 {
+        let mut seen = BTreeSet::new();
+        let change = |record: &CapturedRecord| -> Option<String> {
+            let mut value: Value = serde_json::from_slice(record.value.as_deref()?).unwrap();
+            let value = value.as_object_mut().unwrap();
+            value.retain(|name, _| !name.starts_with("ts_"));
+            (value["op"] != "r").then(|| format!("{:?} {value:?}", record.key))
+        };
+        if self.capture.inline {
+            return 0;
+        }
+        self.records.iter().filter_map(change).filter(|change| !seen.insert(change.clone())).count() as u64
+    }
+
+    fn check_rows(&self, rows: &[StoredRow]) {
+        let mut by_key: BTreeMap<Vec<String>, &StoredRow> =
+            rows.iter().map(|row| (self.key.iter().map(|name| key_text(&row.cells[*name])).collect(), row)).collect();
+        assert_eq!(by_key.len(), rows.len(), "a key stands twice");
+        for expected in &self.truth {
+            let key: Vec<_> = self.key.iter().map(|name| expected[*name].to_string()).collect();
+            let row = by_key.remove(&key).unwrap_or_else(|| panic!("no row {key:?}"));
+            assert!(row.cells.keys().eq(expected.keys()), "{key:?}: {:?}", row.cells.keys());
+            for (column, value) in expected {
+                let cell = &row.cells[column];
+                let is_true = matches(column, value, cell, Some(row.op), self.capture.losses);
+                assert!(is_true, "{column} of {key:?}: want {value}, have {cell:?} by {:?}", row.op);
+            }
+        }
+        assert!(by_key.is_empty(), "rows that the database does not have: {:?}", by_key.keys());
+    }
+}
+
+/// A key's column as the truth's JSON writes it.
+fn key_text(cell: &Cell) -> String {
+    match cell {
+        Cell::Int(value) => value.to_string(),
+        other => panic!("a key's column holds {other:?}"),
+    }
+}
+
+fn by_table(capture: &Path) -> BTreeMap<String, Vec<CapturedRecord>> {
+    let mut tables: BTreeMap<String, Vec<CapturedRecord>> = BTreeMap::new();
+    for record in CaptureReader::open(capture.join("records.jsonl.gz")).unwrap() {
+        let record = record.unwrap();
+        let table = record.topic.rsplit('.').next().unwrap().to_owned();
+        tables.entry(table).or_default().push(record);
+    }
+    tables
+}
+
+fn declared(records: &[CapturedRecord]) -> DeclaredSchema {
+    let message = records.iter().find_map(|record| record.value.as_deref()).unwrap();
+    DeclaredSchema::from_json(std::str::from_utf8(message).unwrap()).unwrap()
+}
+
+/// Does the jobs on all cores, the longest first.
+fn on_all_cores(mut jobs: Vec<(Arc<Topic>, Replay)>, work: impl AsyncFn(&Topic, &Replay) + Sync) {
+    jobs.sort_by_key(|(topic, replay)| std::cmp::Reverse((topic.records.len(), replay.commit_every_rows < 1000)));
+    let next = AtomicUsize::new(0);
+    let cores = std::thread::available_parallelism().unwrap().get();
+    std::thread::scope(|scope| {
+        for _ in 0..cores {
+            scope.spawn(|| {
+                let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+                while let Some((topic, replay)) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let name = Named(format!("{} {}, {replay:?}", topic.capture.name, topic.table));
+                    runtime.block_on(work(topic, replay));
+                    drop(name);
+                }
+            });
+        }
+    });
+}
+
+/// Says what failed.
+struct Named(String);
+
+impl Drop for Named {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("that was {}", self.0);
+        }
+    }
+}
+
+#[test]
+fn every_shared_capture_replays_to_the_databases_own_state() {
+    let Some(folder) = folder() else { return };
+    let mut jobs = vec![];
+    for capture in CAPTURES {
+        for topic in Topic::all(&folder, capture).into_iter().map(Arc::new) {
+            for (index, rows) in
+                [(Index::Simple, usize::MAX), (BUCKETS, usize::MAX), (Index::Simple, 100), (BUCKETS, 100)]
+            {
+                jobs.push((Arc::clone(&topic), topic.replay(index, rows)));
+            }
+        }
+    }
+    on_all_cores(jobs, async |topic, replay| {
+        let (done, rows) = topic.run(replay).await;
+        topic.check_summary(&done);
+        topic.check_rows(&rows);
+        // Changes that were sent again may end a commit too, and one more commit may tell of the last tombstones.
+        let (full, changes) = (replay.commit_every_rows as u64, done.upserts + done.deletes);
+        let commits = changes / full..=(changes + done.redelivered) / full + 1;
+        assert!(commits.contains(&done.commits), "{} commits, not {commits:?}", done.commits);
+    });
+    println!("{} shared captures replayed to their truth", CAPTURES.len());
+}
+
+#[test]
+fn without_a_schema_rows_hold_what_the_messages_do() {
+    let Some(folder) = folder() else { return };
+    let without = CAPTURES.into_iter().filter(|capture| !capture.inline);
+    let topics = without.flat_map(|capture| Topic::all(&folder, capture)).map(Arc::new);
+    let replay = |rows| Replay { index: BUCKETS, commit_every_rows: rows, ..Replay::default() };
+    let jobs = topics.flat_map(|topic| [usize::MAX, 100].map(|rows| (Arc::clone(&topic), replay(rows)))).collect();
+    on_all_cores(jobs, async |topic, replay| {
+        let (done, rows) = topic.run(replay).await;
+        topic.check_summary(&done);
+        let mut sent = last_images(&topic.records);
+        for row in rows {
+            let key: Vec<_> = topic.key.iter().map(|name| key_text(&row.cells[*name])).collect();
+            let image = sent.remove(&key).unwrap_or_else(|| panic!("no message of {key:?}"));
+            assert!(row.cells.keys().eq(image.keys().collect::<BTreeSet<_>>()), "{key:?}: {:?}", row.cells.keys());
+            for (column, value) in &image {
+                let cell = &row.cells[column];
+                assert!(is_what_was_sent(value, cell), "{column} of {key:?}: sent {value}, have {cell:?}");
+            }
+        }
+        assert!(sent.is_empty(), "rows that are lost: {:?}", sent.keys());
+    });
+}
+
+/// The newest image of each row, as it was sent.
+fn last_images(records: &[CapturedRecord]) -> BTreeMap<Vec<String>, Map<String, Value>> {
+    let mut rows = BTreeMap::new();
+    for record in records {
+        let Some(value) = &record.value else { continue };
+        let key: Map<String, Value> = serde_json::from_slice(record.key.as_deref().unwrap()).unwrap();
+        let key: Vec<_> = key.values().map(Value::to_string).collect();
+        let mut value: Map<String, Value> = serde_json::from_slice(value).unwrap();
+        match value.remove("after") {
+            Some(Value::Object(after)) => drop(rows.insert(key, after)),
+            _ => drop(rows.remove(&key)),
+        }
+    }
+    rows
+}
+
+/// Whether a cell of a column that was typed by its values holds a value that was sent.
+fn is_what_was_sent(value: &Value, cell: &Cell) -> bool {
+    match (value, cell) {
+        (Value::Null, cell) => *cell == Cell::Null,
+        (Value::Bool(value), Cell::Bool(cell)) => value == cell,
+        (Value::Number(value), Cell::Int(cell)) => value.as_i64() == Some(*cell),
+        (Value::Number(value), Cell::Float(cell)) => value.as_f64() == Some(*cell),
+        // Its column met a text too.
+        (Value::Number(value), Cell::Text(cell)) => value.to_string() == *cell,
+        (Value::String(value), Cell::Text(cell)) => value == cell,
+        (Value::String(value), Cell::Float(cell)) => format!("{cell}") == value.replace("Infinity", "inf"),
+        (Value::Array(_) | Value::Object(_), Cell::Text(cell)) => {
+            serde_json::from_str::<Value>(cell).unwrap() == *value
+        }
+        _ => false,
+    }
+}
+
+#[test]
+fn a_partitioned_table_holds_the_same_rows() {
+    let Some(folder) = folder() else { return };
+    let mut jobs = vec![];
+    for capture in ["pg/json", "maria/json-schema", "maria-killed/killed"] {
+        let topic = Arc::new(Topic::named(&folder, capture, "order_items"));
+        for (partition_by, index, rows) in [("line_no", Index::Simple, 20), ("order_id", BUCKETS, usize::MAX)] {
+            let replay = Replay {
+                key: vec!["order_id".to_owned(), "line_no".to_owned()],
+                partition_by: vec![partition_by.to_owned()],
+                ..topic.replay(index, rows)
+            };
+            jobs.push((Arc::clone(&topic), replay));
+        }
+    }
+    on_all_cores(jobs, async |topic, replay| {
+        let (done, rows) = topic.run(replay).await;
+        topic.check_summary(&done);
+        topic.check_rows(&rows);
+    });
+}
+
+/// MariaDB's updates tell the whole old row, so that one whose partition changes leaves nothing behind.
+#[test]
+fn a_row_moves_between_partitions_where_the_source_tells_the_old_one() {
+    let Some(folder) = folder() else { return };
+    let mut jobs = vec![];
+    for capture in ["maria/json", "maria/incremental", "maria-killed/killed"] {
+        let topic = Arc::new(Topic::named(&folder, capture, "orders"));
+        for (index, rows) in [(Index::Simple, 100), (BUCKETS, usize::MAX)] {
+            let replay = Replay {
+                key: vec!["id".to_owned(), "region".to_owned()],
+                partition_by: vec!["region".to_owned()],
+                ..topic.replay(index, rows)
+            };
+            jobs.push((Arc::clone(&topic), replay));
+        }
+    }
+    on_all_cores(jobs, async |topic, replay| {
+        let (_, rows) = topic.run(replay).await;
+        topic.check_rows(&rows);
+    });
+}
+
+#[test]
+fn a_table_follows_a_growing_capture_and_writers_that_die() {
+    let Some(folder) = folder() else { return };
+    let mut jobs = vec![];
+    for (capture, rows) in
+        [("pg/json", 50), ("pg/incremental", 70), ("maria/string-connect", 50), ("maria-killed/killed", 200)]
+    {
+        for table in ["orders", "profiles"] {
+            let topic = Arc::new(Topic::named(&folder, capture, table));
+            jobs.extend([Index::Simple, BUCKETS].map(|index| (Arc::clone(&topic), topic.replay(index, rows))));
+        }
+    }
+    on_all_cores(jobs, async |topic, replay| {
+        let folder = tempfile::tempdir().unwrap();
+        let (first, second) = (folder.path().join("grown"), folder.path().join("restarted"));
+        replay.run(&first, &first_half(&topic.records)).await.unwrap();
+        replay.run(&first, &topic.records).await.unwrap();
+        topic.check_rows(&sound_rows(&first).await);
+        let restarts = replay.run_with_restarts(&second, &topic.records).await;
+        assert!(restarts > 0 || topic.records.len() < replay.commit_every_rows);
+        topic.check_rows(&sound_rows(&second).await);
+    });
+}
+
+/// The first half of each partition.
+fn first_half(records: &[CapturedRecord]) -> Vec<CapturedRecord> {
+    let partitions = records.chunk_by(|a, b| a.partition == b.partition);
+    partitions.flat_map(|partition| partition[..partition.len() / 2].to_vec()).collect()
+}
