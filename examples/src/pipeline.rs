@@ -68,6 +68,15 @@ pub struct Summary {
     pub checkpoint: Option<Box<RawValue>>,
 }
 
+/// What follows on a flush.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    /// Messages of another kind.
+    Messages,
+    /// A commit.
+    Commit,
+}
+
 /// Messages to one table.
 pub struct Pipeline {
     builder: WriterBuilder,
@@ -149,7 +158,7 @@ impl Pipeline {
         }
         let mut decoded = decode(&mut *self.decoder, &record);
         if matches!(decoded, Ok(Decoded::FlushFirst)) {
-            self.flush().await?;
+            self.flush(Next::Messages).await?;
             decoded = decode(&mut *self.decoder, &record);
         }
         match decoded {
@@ -204,8 +213,11 @@ impl Pipeline {
     }
 
     /// Hands what is decoded to the table; makes the table if it is not there.
-    async fn flush(&mut self) -> Result<(), Failure> {
+    async fn flush(&mut self, next: Next) -> Result<(), Failure> {
         let Some(batch) = self.decoder.flush()? else { return Ok(()) };
+        if self.writer.is_none() && self.template.key(&batch).is_empty() && next == Next::Messages {
+            return self.refuse(&batch, "the message has no key, and no message before it says what the key is");
+        }
         let writer = match &mut self.writer {
             Some(writer) => writer,
             none => none.insert(create(&self.builder, &self.template, &batch).await?),
@@ -220,14 +232,23 @@ impl Pipeline {
         self.summary.upserts += taken.upserts;
         self.summary.deletes += taken.deletes;
         self.summary.redelivered += taken.redelivered;
-        for Refused { origin, stage, reason } in taken.refused {
-            if self.on_bad == OnBadMessage::Stop {
-                return Err(Failure::failed(format!("{origin}: {reason}")));
-            }
-            if let Some(record) = self.kept.get(&origin) {
-                let original = original(record.clone());
-                self.bury(DeadLetter { stage, reason, original });
-            }
+        taken.refused.into_iter().try_for_each(|refused| self.bury_row(refused))
+    }
+
+    /// Takes none of the rows.
+    fn refuse(&mut self, batch: &ChangeBatch, reason: &str) -> Result<(), Failure> {
+        let refused = |row| Refused { origin: batch.origin(row), stage: Stage::Key, reason: reason.to_owned() };
+        (0..batch.num_rows()).map(refused).try_for_each(|refused| self.bury_row(refused))
+    }
+
+    fn bury_row(&mut self, refused: Refused) -> Result<(), Failure> {
+        let Refused { origin, stage, reason } = refused;
+        if self.on_bad == OnBadMessage::Stop {
+            return Err(Failure::failed(format!("{origin}: {reason}")));
+        }
+        if let Some(record) = self.kept.get(&origin) {
+            let original = original(record.clone());
+            self.bury(DeadLetter { stage, reason, original });
         }
         Ok(())
     }
@@ -237,7 +258,7 @@ impl Pipeline {
     /// # Errors
     /// Those of the table. Open it again: the checkpoint says where to go on.
     pub async fn commit(&mut self) -> Result<(), Failure> {
-        self.flush().await?;
+        self.flush(Next::Commit).await?;
         let Some(writer) = &mut self.writer else { return Ok(()) };
         let kept = &self.kept;
         let originals = |origin: &Origin| kept.get(origin).cloned().map(original);
@@ -285,20 +306,26 @@ async fn create(
     template: &TableTemplate,
     first: &ChangeBatch,
 ) -> Result<TableWriter, Failure> {
-    let mut table = template.table.clone();
-    if table.key.is_empty() {
-        table.key.clone_from(&first.key_columns);
-    }
+    let table = NewTable { key: template.key(first).to_vec(), ..template.table.clone() };
     if table.key.is_empty() {
         return Err(Failure::usage(format!(
             "the messages of {} have no key: name its columns with --key",
             first.topic
         )));
     }
-    Ok(builder.clone().create(&table).await?)
+    builder.clone().create(&table).await.map_err(|error| match error {
+        // There is no table yet: what is wrong was given.
+        hudi_writer::Error::Format(hudi_core::error::Error::BadProperty { .. }) => Failure::usage(error.to_string()),
+        other => other.into(),
+    })
 }
 
 impl TableTemplate {
+    /// The key of the table that is made for these changes.
+    fn key<'a>(&'a self, first: &'a ChangeBatch) -> &'a [String] {
+        if self.table.key.is_empty() { &first.key_columns } else { &self.table.key }
+    }
+
     /// Refuses a table that is there and is another than what was asked for.
     fn compare(&self, writer: &TableWriter) -> Result<(), Failure> {
         let properties = writer.table().properties();

@@ -4,10 +4,8 @@
 //! `instant` and `commit`. Format section 0.3; table versions 6, 8 and 9.
 
 use std::fmt;
-use std::str::FromStr;
 
 use crate::error::{Error, Result};
-use crate::properties::keys;
 
 /// The version of a table's format (`hoodie.table.version`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -119,21 +117,15 @@ impl TableType {
             Self::MergeOnRead => "MERGE_ON_READ",
         }
     }
+
+    /// The type of this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::CopyOnWrite, Self::MergeOnRead].into_iter().find(|t| t.as_str() == name)
+    }
 }
 
 impl fmt::Display for TableType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
-    }
-}
-
-impl FromStr for TableType {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        [Self::CopyOnWrite, Self::MergeOnRead]
-            .into_iter()
-            .find(|t| t.as_str() == text)
-            .ok_or_else(|| Error::bad_property(keys::TABLE_TYPE, text, "COPY_ON_WRITE or MERGE_ON_READ"))
     }
 }

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use object_store::ObjectStore;
 
 use crate::clock::{Clock, SystemClock};
+use crate::components::Components;
 use crate::compute::Compute;
 use crate::error::{Error, Result};
 use crate::settings::{NewTable, WriterSettings};
 use crate::store::TableStore;
-use crate::table;
+use crate::table::{self, Table};
 use crate::writer::TableWriter;
 
 /// Puts a [`TableWriter`] together.
@@ -22,13 +23,22 @@ pub struct WriterBuilder {
     compute: Compute,
 }
 
-/// What the parts of a writer share.
-#[derive(Debug, Clone)]
-pub(crate) struct Components {
-    pub(crate) store: TableStore,
-    pub(crate) settings: WriterSettings,
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) compute: Compute,
+impl TableWriter {
+    /// A writer of the table at a URL (`file:///…`) or a folder's path.
+    #[must_use]
+    pub fn builder(url: impl Into<String>) -> WriterBuilder {
+        WriterBuilder::new(url)
+    }
+}
+
+impl Table {
+    /// Reads the table below `prefix` of a store. `url` names it in messages.
+    ///
+    /// # Errors
+    /// As [`Table::open`].
+    pub async fn open_in(store: Arc<dyn ObjectStore>, prefix: &str, url: &str) -> Result<Self> {
+        Self::load(TableStore::of(store, prefix, url)).await
+    }
 }
 
 impl WriterBuilder {

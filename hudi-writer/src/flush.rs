@@ -13,11 +13,12 @@ use hudi_core::change::{ChangeBatch, OrderKind, Origin, columns};
 use hudi_core::commit::{CommitMetadata, WriteOperation, WriteStat};
 use hudi_core::dead_letter::{DeadLetter, Original, Stage};
 use hudi_core::file_name::{BaseFileName, Marker, MarkerKind, WriteToken};
-use hudi_core::instant::InstantTime;
+use hudi_core::instant::{Action, Instant, InstantTime};
 use hudi_core::layout;
 use hudi_core::partition_metadata::PartitionMetadata;
 use hudi_core::properties::keys;
 use hudi_core::schema::avro;
+use hudi_core::timeline::Timeline;
 
 use crate::changes::ChangeSet;
 use crate::commit::{Completed, request};
@@ -59,7 +60,7 @@ impl Flush<'_> {
     async fn foreign_commit(&mut self) -> Result<Option<InstantTime>> {
         let writer = &mut *self.writer;
         let timeline = table::read_timeline(&writer.parts.store, &writer.table.properties).await?;
-        let newest = |timeline: &hudi_core::timeline::Timeline| timeline.completed_writes().next_back().map(|i| i.time);
+        let newest = |timeline: &Timeline| timeline.completed_writes().next_back().map(|i| i.time);
         let (known, found) = (newest(&writer.table.timeline), newest(&timeline));
         writer.table.timeline = timeline;
         Ok(found.filter(|_| found != known))
@@ -144,7 +145,7 @@ impl Flush<'_> {
         if inflight.complete(&metadata).await? == Completed::Taken {
             return Ok(CommitOutcome::Conflicted { with: instant });
         }
-        writer.table = next_table(&writer.table, writer.columns.clone()).await?;
+        writer.table = next_table(&writer.table, writer.columns.clone(), instant);
         Ok(CommitOutcome::Committed(summed(instant, &written, ignored_changes, letters.len())))
     }
 }
@@ -153,9 +154,11 @@ impl Flush<'_> {
 const ATTEMPT_KEY: &str = "cdc.attempt";
 
 /// The table after a commit of ours: only its timeline and columns are others.
-async fn next_table(table: &Table, columns: Option<SchemaRef>) -> Result<Table> {
-    let timeline = table::read_timeline(&table.store, &table.properties).await?;
-    Ok(Table { timeline, columns, ..table.clone() })
+fn next_table(table: &Table, columns: Option<SchemaRef>, instant: InstantTime) -> Table {
+    let ours = Instant::requested(instant, Action::Commit).completed(None);
+    let instants = table.timeline.instants().iter().copied().chain([ours]);
+    let timeline = Timeline::from_instants(table.timeline.layout(), instants);
+    Table { timeline, columns, ..table.clone() }
 }
 
 fn by_partition(partitions: &StringArray) -> BTreeMap<String, Vec<u32>> {

@@ -18,6 +18,7 @@ mod changes;
 mod check;
 mod clock;
 mod commit;
+mod components;
 mod compute;
 mod cow;
 mod error;

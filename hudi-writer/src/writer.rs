@@ -13,8 +13,8 @@ use hudi_core::key::{KeySpec, bucket_safe};
 use hudi_core::schema::evolution::evolve;
 
 use crate::buffer::{Buffer, with_our_columns};
-use crate::builder::{Components, WriterBuilder};
 use crate::commit::heal;
+use crate::components::Components;
 use crate::error::{Error, Result, format};
 use crate::flush::{self, Flush};
 use crate::lock::lock;
@@ -85,7 +85,7 @@ pub struct Committed {
     pub dead_letters: u64,
 }
 
-/// Writes one table. One commit at a time; concurrency is inside a call.
+/// Writes one table: made by a [`WriterBuilder`](crate::WriterBuilder). One commit at a time; concurrency is inside a call.
 ///
 /// After an error from [`TableWriter::commit`] the writer is of no more use: open the table again. What was half done is
 /// rolled back then, and the checkpoint says where to go on.
@@ -108,12 +108,6 @@ pub struct TableWriter {
 }
 
 impl TableWriter {
-    /// A writer of the table at a URL (`file:///…`) or a folder's path: see [`WriterBuilder`].
-    #[must_use]
-    pub fn builder(url: impl Into<String>) -> WriterBuilder {
-        WriterBuilder::new(url)
-    }
-
     pub(crate) async fn load(parts: Components) -> Result<Self> {
         let _alone = lock(parts.store.url()).await;
         let recovery = table::read_properties(&parts.store).await?;

@@ -325,6 +325,7 @@ impl Decoder for DebeziumJson {
         self.bytes = 0;
         let finished = self.topic.rows.finish();
         let (rows, unsent) = finished.map_err(|e| {
+            self.topic.rows.clear_open();
             self.changes = Changes::default();
             DecodeError::schema("(batch)", e.to_string())
         })?;

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use cdc_decoders::{Header, Message};
+use cdc_decoders::Message;
+use cdc_decoders::testing::Sample;
 use flate2::read::MultiGzDecoder;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -15,7 +16,6 @@ pub(crate) struct Record {
     pub(crate) topic: String,
     pub(crate) partition: i32,
     pub(crate) offset: i64,
-    timestamp: Option<i64>,
     key: Option<Base64>,
     value: Option<Base64>,
     headers: Vec<(String, Option<Base64>)>,
@@ -33,24 +33,20 @@ impl TryFrom<String> for Base64 {
 }
 
 impl Record {
-    pub(crate) fn with<T>(&self, f: impl FnOnce(&Message<'_>) -> T) -> T {
-        let bytes = |b: &'_ Option<Base64>| b.as_ref().map(|b| b.0.clone());
-        let values: Vec<_> = self.headers.iter().map(|(_, value)| bytes(value)).collect();
-        let headers: Vec<_> = self
-            .headers
-            .iter()
-            .zip(&values)
-            .map(|((name, _), value)| Header { name, value: value.as_deref() })
-            .collect();
-        f(&Message {
-            topic: &self.topic,
+    pub(crate) fn sample(&self) -> Sample {
+        let bytes = |b: &Option<Base64>| b.as_ref().map(|b| b.0.clone());
+        Sample {
+            topic: self.topic.clone(),
             partition: self.partition,
             offset: self.offset,
-            timestamp_ms: self.timestamp,
-            key: self.key.as_ref().map(|b| b.0.as_slice()),
-            value: self.value.as_ref().map(|b| b.0.as_slice()),
-            headers: &headers,
-        })
+            key: bytes(&self.key),
+            value: bytes(&self.value),
+            headers: self.headers.iter().map(|(name, value)| (name.clone(), bytes(value))).collect(),
+        }
+    }
+
+    pub(crate) fn with<T>(&self, f: impl FnOnce(&Message<'_>) -> T) -> T {
+        self.sample().with(f)
     }
 
     /// The table that the topic is of.

@@ -1,1 +1,84 @@
+//! Bad bytes: nothing panics, and nothing of them is left in the batches.
 
+use cdc_decoders::Decoder;
+use cdc_decoders::debezium::{DebeziumJson, DeclaredSchema};
+use cdc_decoders::testing::{Sample, conformance};
+
+use crate::capture::{folder, records};
+
+const SOURCE: &str = r#""source":{"version":"3.6.3.Final","connector":"postgresql","name":"pg","ts_ms":17,"snapshot":null,"db":"d","sequence":"[\"12\",\"34\"]","lsn":34,"xmin":null}"#;
+
+const SCHEMA: &str = r#"{"type":"struct","fields":[{"type":"int32","field":"id"},{"type":"string","field":"name"},
+    {"type":"bytes","name":"org.apache.kafka.connect.data.Decimal","parameters":{"scale":"2","connect.decimal.precision":"10"},"field":"price"},
+    {"type":"array","items":{"type":"int64","name":"io.debezium.time.MicroTimestamp"},"field":"seen"},
+    {"type":"struct","fields":[{"type":"double","field":"x"},{"type":"bytes","field":"wkb"}],"field":"at"},
+    {"type":"map","keys":{"type":"string"},"values":{"type":"string"},"field":"tags"},
+    {"type":"struct","name":"io.debezium.data.VariableScaleDecimal","fields":[],"field":"free"}]}"#;
+
+fn samples() -> Vec<Sample> {
+    let row = |id: i64| {
+        format!(
+            r#"{{"id":{id},"name":"a\u00e9\uD83D\uDE42 \"{id}\"","price":"AJY=","seen":[1732197132954446,null],"at":{{"x":1.5E3,"wkb":"AAE="}},"tags":{{"k":"v","n":null}},"free":{{"scale":1,"value":"gw=="}}}}"#
+        )
+    };
+    let message = |offset: i64, op: &str, before: String, after: String| {
+        let value =
+            format!(r#"{{"before":{before},"after":{after},{SOURCE},"transaction":null,"op":"{op}","ts_ms":1}}"#);
+        Sample::new("t", offset, Some(&format!(r#"{{"id":{offset}}}"#)), Some(&value))
+    };
+    vec![
+        message(1, "r", "null".into(), row(1)),
+        message(2, "c", "null".into(), row(2)),
+        Sample::new("t", 3, Some(r#"{"id":2}"#), None),
+        message(4, "u", row(4), row(4)),
+        message(5, "d", row(5), "null".into()),
+    ]
+}
+
+fn boxed(builder: cdc_decoders::debezium::DebeziumJsonBuilder) -> Box<dyn Decoder> {
+    Box::new(builder.build().unwrap())
+}
+
+#[test]
+fn without_schema() {
+    conformance(|| boxed(DebeziumJson::builder()), &samples()).unwrap();
+}
+
+#[test]
+fn with_a_declared_schema() {
+    let schema = DeclaredSchema::from_json(SCHEMA).unwrap();
+    conformance(|| boxed(DebeziumJson::builder().declared(schema.clone())), &samples()).unwrap();
+}
+
+#[test]
+fn with_keys_of_the_users() {
+    let keys = || vec!["name".to_owned()];
+    conformance(|| boxed(DebeziumJson::builder().key_columns(keys())), &samples()).unwrap();
+}
+
+#[test]
+fn with_an_inline_schema() {
+    let envelope = format!(
+        r#"{{"type":"struct","name":"t.Envelope","fields":[{},{{"type":"struct","field":"source","fields":[]}},{{"type":"string","field":"op"}}]}}"#,
+        SCHEMA.replacen('{', r#"{"field":"after","#, 1)
+    );
+    let wrap = |schema: &str, payload: Option<Vec<u8>>| {
+        payload.map(|p| format!(r#"{{"schema":{schema},"payload":{}}}"#, std::str::from_utf8(&p).unwrap()).into_bytes())
+    };
+    let key = r#"{"type":"struct","fields":[{"type":"int32","field":"id"}],"name":"t.Key"}"#;
+    let samples: Vec<_> = samples()
+        .into_iter()
+        .map(|s| Sample { key: wrap(key, s.key.clone()), value: wrap(&envelope, s.value.clone()), ..s })
+        .collect();
+    conformance(|| boxed(DebeziumJson::builder()), &samples).unwrap();
+}
+
+#[test]
+fn on_real_messages() {
+    let Some(folder) = folder() else { return };
+    for capture in ["pg/json", "maria/json"] {
+        let records = records(&folder.join(capture));
+        let samples: Vec<_> = records.iter().filter(|r| r.table() == "all_types").take(6).map(|r| r.sample()).collect();
+        conformance(|| boxed(DebeziumJson::builder()), &samples).unwrap();
+    }
+}

@@ -85,7 +85,7 @@ async fn inspect(arguments: &Arguments) -> Result<(), Failure> {
 async fn timeline(table: &Table) -> Result<(), Failure> {
     let mut out = BufWriter::new(stdout().lock());
     for instant in table.timeline().instants() {
-        write!(out, "{} {} {:?}", instant.time, instant.action.as_str(), instant.state)?;
+        write!(out, "{} {} {}", instant.time, instant.action.as_str(), state(instant))?;
         if instant.is_completed() && instant.action.is_write() {
             let metadata = table.commit_metadata(instant).await?;
             let stats: Vec<_> = metadata.partition_to_write_stats.values().flatten().collect();

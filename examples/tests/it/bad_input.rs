@@ -92,7 +92,8 @@ fn all_bad() -> Vec<Bad> {
         column("base64 with a foreign letter", "/wA=", "/w*=", "photo"),
         column("a decimal longer than its precision", "BNI=", "MDk=", "price"),
         column("a decimal in truncated base64", "BNI=", "BNI", "price"),
-        column("a decimal as a number", "\"BNI=\"", "12.34", "price"),
+        column("a decimal with more digits than its scale", "\"BNI=\"", "12.345", "price"),
+        column("a decimal that is true", "\"BNI=\"", "true", "price"),
         part("an unknown operation", r#""op":"u""#, r#""op":"x""#, "operation `x`"),
         part("a number as the operation", r#""op":"u""#, r#""op":5"#, "op"),
         part("a truncate event", r#""op":"u""#, r#""op":"t""#, "truncate"),
@@ -101,9 +102,12 @@ fn all_bad() -> Vec<Bad> {
         part("no source", r#""source":"#, r#""sauce":"#, "source"),
         part("a position that is a text", r#""lsn":"#, r#""lsn":"x","y":"#, "lsn"),
         part("a member twice", r#""op":"u""#, r#""op":"u","op":"u""#, "twice"),
-        bad("no key", "decode", "key", move |offset| record(offset, None::<&str>, Some(good(offset)))),
+        bad("no key, in no place", "key", "id", |offset| {
+            let row = item(1, "never", 1).replace("\"id\":1,", "");
+            record(offset, None::<&str>, Some(envelope(offset, "\"u\"", "null", &row)))
+        }),
         bad("a key of garbage", "decode", "key", move |offset| record(offset, Some(b"\xff"), Some(good(offset)))),
-        bad("a null in the key", "key", "id", |offset| {
+        bad("a null in the key", "key", "key", |offset| {
             let text = envelope(offset, "\"u\"", "null", &item(1, "never", 1).replace("\"id\":1", "\"id\":null"));
             record(offset, Some(r#"{"id":null}"#), Some(text))
         }),
@@ -293,4 +297,60 @@ async fn a_bad_message_stops_a_pipeline_that_is_told_so() {
 async fn replay_on(folder: &Path, sent: &[CapturedRecord]) {
     let done = replay(usize::MAX).run(folder, sent).await.unwrap();
     assert_eq!((done.dead_letters, done.skipped["committed_before"]), (1, 2));
+}
+
+#[tokio::test]
+async fn dbg_all() {
+    for place in [0, 2, 6] {
+        for bad in all_bad() {
+            let folder = tempfile::tempdir().unwrap();
+            let sent = mixed([(place, &bad)]);
+            let done = replay(usize::MAX).run(folder.path(), &sent).await;
+            let l = letters(folder.path());
+            println!(
+                "DBG {:40} {:?} {:?}",
+                bad.what,
+                done.map(|d| (d.upserts, d.deletes, d.dead_letters)),
+                l.first().map(|l| (&l.0.stage, &l.0.reason))
+            );
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let mut sent = mixed([]);
+    sent[0].key = None;
+    println!("DBG first no key {:?}", replay(usize::MAX).run(folder.path(), &sent).await);
+    sent[0].key = Some(key(1).into());
+    sent[2].key = None;
+    let folder = tempfile::tempdir().unwrap();
+    println!(
+        "DBG mid no key {:?}",
+        replay(usize::MAX).run(folder.path(), &sent).await.map(|mut d| d.checkpoint = None)
+    );
+    println!("DBG mid no key {:?}", rows(folder.path()).await);
+    // types that change without schema
+    for (op, row) in [
+        ("c", item(7, "x", 1).replace(":1,\"price", ":\"many\",\"price")),
+        ("c", item(7, "x", 1).replace(":1,\"price", ":1.5,\"price")),
+        ("c", item(7, "x", 1).replace("\"x\"", "5")),
+        ("c", item(7, "x", 1).replace("\"id\":7", "\"id\":\"7\"")),
+        ("c", item(7, "x", 1).replace("\"id\":7", "\"id\":7,\"more\":1")),
+        ("c", item(7, "x", 1).replace("\"id\":7", "\"id\":7,\"_hoodie_x\":1")),
+        ("c", item(7, "x", 1).replace("\"id\":7", "\"id\":7,\"_cdc_op\":1")),
+        ("c", item(7, "x", 1).replace("\"id\":7", "\"id\":7,\"Stock\":1")),
+        ("c", item(7, "x", 1).replace("\"id\":7", "\"id\":7,\"a.b\":1")),
+    ] {
+        for k in [1, usize::MAX] {
+            let folder = tempfile::tempdir().unwrap();
+            let mut sent = mixed([]);
+            sent.push(upsert(6, 'c', 7, &row));
+            sent.push(upsert(7, 'c', 8, &item(8, "y", 1)));
+            let r = Replay { declared: None, ..replay(k) };
+            let done = r.run(folder.path(), &sent).await;
+            println!(
+                "DBG {row} {op} {k} {:?} {:?}",
+                done.map(|d| (d.upserts, d.deletes, d.dead_letters)),
+                letters(folder.path()).first().map(|l| (&l.0.stage, &l.0.reason))
+            );
+        }
+    }
 }

@@ -55,11 +55,7 @@ pub(crate) fn envelope(offset: i64, op: &str, before: &str, after: &str) -> Stri
 }
 
 /// A message with these bytes.
-pub(crate) fn record(
-    offset: i64,
-    key: Option<impl AsRef<[u8]>>,
-    value: Option<impl AsRef<[u8]>>,
-) -> CapturedRecord {
+pub(crate) fn record(offset: i64, key: Option<impl AsRef<[u8]>>, value: Option<impl AsRef<[u8]>>) -> CapturedRecord {
     let bytes = |bytes: &dyn AsRef<[u8]>| bytes.as_ref().to_vec();
     CapturedRecord {
         topic: TOPIC.to_owned(),

@@ -3,8 +3,6 @@
 //! Every key is kept, known or not, and written back untouched. Does not say how a new table's are made (`new_table`) nor in
 //! which steps the file changes (`update`). Format sections 1.3, 1.4 and 6.2; table versions 6, 8 and 9.
 
-use std::str::FromStr;
-
 use super::keys;
 use super::text::{Properties, checksum};
 use crate::error::{Error, Result};
@@ -178,7 +176,8 @@ impl TableProperties {
         let key_generator = read_key_generator(&all, record_key_fields.len(), partition_fields.len());
         Ok(Self {
             table_type: match non_empty(&all, keys::TABLE_TYPE) {
-                Some(text) => TableType::from_str(text)?,
+                Some(name) => TableType::from_name(name)
+                    .ok_or_else(|| Error::bad_property(keys::TABLE_TYPE, name, "COPY_ON_WRITE or MERGE_ON_READ"))?,
                 None => TableType::CopyOnWrite,
             },
             version,

@@ -1,3 +1,5 @@
+//! Properties: what is read, written, refused, created and updated.
+
 use hudi_core::Error;
 use hudi_core::properties::{
     Change, KeyGenerator, NewTable, PropertiesFile, Step, TableIndex, TableProperties, Timezone, UpdateProtocol, keys,

@@ -7,6 +7,9 @@ use hudi_core::checkpoint::{Checkpoint, KEY_PREFIX};
 use super::state::Table;
 use crate::error::{Error, Result, format};
 
+/// Where a commit keeps the schema of tables that are evolved with column ids.
+const SCHEMA_ON_READ: &str = "latest_schema";
+
 /// The checkpoints that the newest commit with any carries.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct History {
@@ -29,6 +32,13 @@ pub(crate) async fn read_history(table: &Table) -> Result<History> {
     let mut looked_at = 0;
     for instant in table.timeline.completed_writes().rev() {
         let metadata = table.commit_metadata(instant).await?;
+        if looked_at == 0 && metadata.extra_metadata.contains_key(SCHEMA_ON_READ) {
+            let why = "its column ids would be lost: we keep no schema history";
+            return Err(Error::refused(
+                format!("a table with schema-on-read (`{SCHEMA_ON_READ}` in {})", instant.time),
+                why,
+            ));
+        }
         let checkpoints: BTreeMap<String, String> = metadata
             .extra_metadata
             .iter()

@@ -13,7 +13,6 @@ use hudi_core::properties::{Recovery, TableProperties, recovery};
 use hudi_core::schema::avro::from_avro;
 use hudi_core::timeline::Timeline;
 use hudi_core::version::{TableType, TableVersion};
-use object_store::ObjectStore;
 
 use crate::error::{Error, Result, format};
 use crate::store::{Object, TableStore};
@@ -35,14 +34,6 @@ impl Table {
     /// [`Error::NotFound`] where there is no table, [`Error::Refused`] for what we do not read.
     pub async fn open(url: &str) -> Result<Self> {
         Self::load(TableStore::at(url)?).await
-    }
-
-    /// Reads the table below `prefix` of a store. `url` names it in messages.
-    ///
-    /// # Errors
-    /// As [`Table::open`].
-    pub async fn open_in(store: Arc<dyn ObjectStore>, prefix: &str, url: &str) -> Result<Self> {
-        Self::load(TableStore::of(store, prefix, url)).await
     }
 
     pub(crate) async fn load(store: TableStore) -> Result<Self> {
