@@ -119,7 +119,8 @@ class Programs:
         """Replays and returns the numbers on the last line."""
         command = [self.replay_bin, "--input", capture, "--format", "debezium-json", "--table", table]
         command += ["--topic", entry["topic"]] if entry.get("topic") else []
-        return json.loads(self.run(command + entry.get("arguments", [])).splitlines()[-1])
+        arguments = [argument.replace("{repo}", REPO) for argument in entry.get("arguments", [])]
+        return json.loads(self.run(command + arguments).splitlines()[-1])
 
     def check(self, table):
         self.run([self.inspect_bin, "--table", table, "--check"])

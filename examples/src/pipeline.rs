@@ -17,6 +17,8 @@ use crate::Failure;
 
 /// Bytes of changes that are committed at the latest.
 const COMMIT_BYTES: usize = 128 << 20;
+/// What a message takes beside its key and value, about.
+const MESSAGE_BYTES: usize = 256;
 /// Why messages below the checkpoint are passed over.
 const COMMITTED_BEFORE: &str = "committed_before";
 
@@ -68,15 +70,6 @@ pub struct Summary {
     pub checkpoint: Option<Box<RawValue>>,
 }
 
-/// What follows on a flush.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Next {
-    /// Messages of another kind.
-    Messages,
-    /// A commit.
-    Commit,
-}
-
 /// Messages to one table.
 pub struct Pipeline {
     builder: WriterBuilder,
@@ -90,6 +83,7 @@ pub struct Pipeline {
     /// What there is to say to a table that is not there yet.
     positions: BTreeMap<(String, i32), i64>,
     letters: Vec<DeadLetter>,
+    letters_bytes: usize,
     summary: Summary,
 }
 
@@ -123,6 +117,7 @@ impl Pipeline {
             kept_bytes: 0,
             positions: BTreeMap::new(),
             letters: vec![],
+            letters_bytes: 0,
             summary: Summary::default(),
         })
     }
@@ -158,7 +153,7 @@ impl Pipeline {
         }
         let mut decoded = decode(&mut *self.decoder, &record);
         if matches!(decoded, Ok(Decoded::FlushFirst)) {
-            self.flush(Next::Messages).await?;
+            self.flush().await?;
             decoded = decode(&mut *self.decoder, &record);
         }
         match decoded {
@@ -173,7 +168,7 @@ impl Pipeline {
         if self.waiting_rows() >= self.commit_every_rows || self.kept_bytes >= COMMIT_BYTES {
             self.commit().await?;
         }
-        Ok(())
+        self.check_letters(COMMIT_BYTES)
     }
 
     fn next_offset(&self, topic: &str, partition: i32) -> Option<i64> {
@@ -186,7 +181,7 @@ impl Pipeline {
     }
 
     fn keep(&mut self, record: CapturedRecord) {
-        self.kept_bytes += record.value.as_ref().map_or(0, Vec::len) + record.key.as_ref().map_or(0, Vec::len) + 256;
+        self.kept_bytes += record.value.as_ref().map_or(0, Vec::len) + record.key.as_ref().map_or(0, Vec::len) + MESSAGE_BYTES;
         self.kept.insert(origin(&record), record);
     }
 
@@ -208,15 +203,30 @@ impl Pipeline {
     fn bury(&mut self, letter: DeadLetter) {
         match &mut self.writer {
             Some(writer) => writer.dead_letter(letter),
-            None => self.letters.push(letter),
+            None => {
+                self.letters_bytes += letter.original.value.as_ref().map_or(0, Vec::len) + MESSAGE_BYTES;
+                self.letters.push(letter);
+            }
         }
     }
 
+    /// Refuses to hold more than so many bytes of dead letters without a table to keep them beside.
+    fn check_letters(&self, max_bytes: usize) -> Result<(), Failure> {
+        let Some(first) = self.letters.first().filter(|_| self.letters_bytes > max_bytes) else { return Ok(()) };
+        let (count, place) = (self.letters.len(), &first.original.origin);
+        if self.letters.iter().all(|letter| letter.stage == Stage::Key) {
+            let message = format!("the messages of {} have no key: name its columns with --key", place.topic);
+            return Err(Failure::usage(message));
+        }
+        let message = format!("no message became a row, and {count} could not: the first, {place}: {}", first.reason);
+        Err(Failure::failed(message))
+    }
+
     /// Hands what is decoded to the table; makes the table if it is not there.
-    async fn flush(&mut self, next: Next) -> Result<(), Failure> {
+    async fn flush(&mut self) -> Result<(), Failure> {
         let Some(batch) = self.decoder.flush()? else { return Ok(()) };
-        if self.writer.is_none() && self.template.key(&batch).is_empty() && next == Next::Messages {
-            return self.refuse(&batch, "the message has no key, and no message before it says what the key is");
+        if self.writer.is_none() && self.template.key(&batch).is_empty() {
+            return self.refuse(&batch, "the message has no key, and none before it said what the key is");
         }
         let writer = match &mut self.writer {
             Some(writer) => writer,
@@ -258,7 +268,7 @@ impl Pipeline {
     /// # Errors
     /// Those of the table. Open it again: the checkpoint says where to go on.
     pub async fn commit(&mut self) -> Result<(), Failure> {
-        self.flush(Next::Commit).await?;
+        self.flush().await?;
         let Some(writer) = &mut self.writer else { return Ok(()) };
         let kept = &self.kept;
         let originals = |origin: &Origin| kept.get(origin).cloned().map(original);
@@ -284,12 +294,7 @@ impl Pipeline {
     /// As [`Pipeline::commit`]; and where no message gave a row, so that there is no table to keep the others beside.
     pub async fn finish(mut self) -> Result<Summary, Failure> {
         self.commit().await?;
-        if let Some(letter) = self.letters.first() {
-            let (count, place) = (self.letters.len(), &letter.original.origin);
-            let message =
-                format!("no message became a row, and {count} could not: the first, {place}: {}", letter.reason);
-            return Err(Failure::failed(message));
-        }
+        self.check_letters(0)?;
         let checkpoint = self.writer.as_ref().map(|writer| writer.checkpoint().to_json());
         self.summary.checkpoint = checkpoint.and_then(|text| RawValue::from_string(text).ok());
         Ok(self.summary)
@@ -307,12 +312,6 @@ async fn create(
     first: &ChangeBatch,
 ) -> Result<TableWriter, Failure> {
     let table = NewTable { key: template.key(first).to_vec(), ..template.table.clone() };
-    if table.key.is_empty() {
-        return Err(Failure::usage(format!(
-            "the messages of {} have no key: name its columns with --key",
-            first.topic
-        )));
-    }
     builder.clone().create(&table).await.map_err(|error| match error {
         // There is no table yet: what is wrong was given.
         hudi_writer::Error::Format(hudi_core::error::Error::BadProperty { .. }) => Failure::usage(error.to_string()),

@@ -23,7 +23,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 }
 
 async fn run(folder: &str) -> Result<(), Box<dyn Error>> {
-    let mut decoder = DebeziumJson::builder().build();
+    let mut decoder = DebeziumJson::builder().build()?;
     for (offset, (id, name, op, lsn)) in (0..).zip(CHANGES) {
         let key = format!(r#"{{"id":{id}}}"#);
         let row = format!(r#"{{"id":{id},"name":"{name}"}}"#);

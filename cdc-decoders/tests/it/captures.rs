@@ -1,6 +1,6 @@
 //! Real captures lead to the database's own final state.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
 use cdc_decoders::debezium::{DebeziumJson, DeclaredSchema};
@@ -10,7 +10,7 @@ use hudi_core::checkpoint::{Checkpoint, Verdict};
 use serde_json::Value;
 
 use crate::capture::{Record, folder, records, truth};
-use crate::cells::{Losses, Table, matches};
+use crate::cells::{Cell, Losses, Table, matches};
 
 const TABLES: [&str; 6] = ["customers", "orders", "order_items", "profiles", "all_types", "defaults_probe"];
 
@@ -166,4 +166,153 @@ fn every_capture_leads_to_the_databases_own_state() {
     }
     eprintln!("{ran} captures ran");
     assert_eq!(ran, 11);
+}
+
+/// A message without its wrapper, by a parser that is not ours.
+fn parsed(bytes: &[u8]) -> Value {
+    let mut value: Value = serde_json::from_slice(bytes).unwrap();
+    if value.get("payload").is_some() { value["payload"].take() } else { value }
+}
+
+/// The last image of every row as the wire has it; what stands for "not sent" left as it was. Also the keys of the changes that
+/// came again, under a new run of the connector.
+fn wire_state(records: &[&Record], placeholders: &[&str]) -> (BTreeMap<String, BTreeMap<String, Value>>, usize) {
+    let (mut rows, mut seen, mut again) = (BTreeMap::<String, BTreeMap<String, Value>>::new(), HashSet::new(), 0);
+    for record in records {
+        let Some(value) = record.value().map(parsed).filter(|v| !v.is_null()) else { continue };
+        let sample = record.sample();
+        let key = parsed(sample.key.as_ref().unwrap()).to_string();
+        let (op, source) = (value["op"].as_str().unwrap(), &value["source"]);
+        let place = [&source["file"], &source["pos"], &source["row"], &source["lsn"]].map(Value::to_string);
+        if op != "r" && !seen.insert((place, op.to_owned(), key.clone(), value["after"].to_string())) {
+            again += 1;
+            continue;
+        }
+        if op == "d" {
+            rows.remove(&key);
+            continue;
+        }
+        let row = rows.entry(key).or_default();
+        for (column, value) in value["after"].as_object().unwrap() {
+            let held = value.as_str().is_some_and(|text| op == "u" && placeholders.contains(&text));
+            if !held || !row.contains_key(column) {
+                row.insert(column.clone(), value.clone());
+            }
+        }
+    }
+    (rows, again)
+}
+
+/// Whether an inferred cell is what the wire had.
+fn same(wire: &Value, cell: &Cell) -> bool {
+    match (wire, cell) {
+        (Value::Null, cell) => *cell == Cell::Null,
+        (Value::Bool(w), Cell::Bool(c)) => w == c,
+        (Value::Number(w), Cell::Int(c)) => w.as_i64() == Some(*c),
+        (Value::Number(w), Cell::Float(c)) => w.as_f64() == Some(*c),
+        (Value::String(w), Cell::Float(c)) => w == "NaN" && c.is_nan() || w.parse() == Ok(*c),
+        (Value::String(w), Cell::Text(c)) => w == c,
+        (Value::Number(w), Cell::Text(c)) => c.parse().ok() == w.as_f64(),
+        (Value::Object(_) | Value::Array(_), Cell::Text(c)) => {
+            serde_json::from_str::<Value>(c).is_ok_and(|c| c == *wire)
+        }
+        _ => false,
+    }
+}
+
+#[test]
+fn without_any_schema_the_values_are_those_of_the_wire() {
+    let Some(folder) = folder() else { return };
+    let placeholders = ["__debezium_unavailable_value", "X19kZWJleml1bV91bmF2YWlsYWJsZV92YWx1ZQ=="];
+    for capture in captures().iter().filter(|capture| !capture.inline) {
+        let all = records(&folder.join(capture.set).join(capture.variant));
+        for table in TABLES {
+            let records = of_table(&all, table);
+            let held = if capture.set.starts_with("pg") { &placeholders[..] } else { &[] };
+            let (expected, again) = wire_state(&records, held);
+            for rows in [usize::MAX, 50] {
+                let what = format!("{}/{} {table}, {rows} rows", capture.set, capture.variant);
+                let (folded, redelivered) = fold(&decode(plain(), &records, rows).0);
+                assert_eq!(redelivered, again, "{what}: re-delivered");
+                let alive: Vec<_> = folded.alive().collect();
+                assert_eq!(alive.len(), expected.len(), "{what}: rows");
+                for wire in expected.values() {
+                    let is = |row: &&&crate::cells::Row| {
+                        wire.iter().all(|(column, value)| {
+                            row.cells.get(column).map_or(value.is_null(), |cell| same(value, cell))
+                        })
+                    };
+                    assert!(alive.iter().any(|row| is(&row)), "{what}: no row is {wire:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn what_a_restarted_connector_sent_again_is_recognised() {
+    let Some(folder) = folder() else { return };
+    let all = records(&folder.join("maria-killed/killed"));
+    let (mut again, mut redelivered) = (0, 0);
+    for table in TABLES {
+        let records = of_table(&all, table);
+        again += wire_state(&records, &[]).1;
+        redelivered += fold(&decode(plain(), &records, 100).0).1;
+    }
+    assert!(again > 1000, "{again}");
+    assert_eq!(redelivered, again);
+}
+
+#[test]
+fn every_message_of_every_capture_is_taken_skipped_or_refused_for_a_reason() {
+    let Some(folder) = folder() else { return };
+    let flat = [
+        "pg/flat-delete-to-tombstone",
+        "pg/flat-rewrite",
+        "pg/flat-tombstone",
+        "maria/flat-rewrite",
+        "maria/flat-tombstone-schema",
+    ];
+    let others = ["maria/json-defaults", "maria-resnapshot/killed"];
+    let captures = captures().iter().map(|c| format!("{}/{}", c.set, c.variant)).collect::<Vec<_>>();
+    for capture in captures.iter().map(String::as_str).chain(flat).chain(others) {
+        let path = folder.join(capture);
+        let manifest: Value = serde_json::from_slice(&std::fs::read(path.join("manifest.json")).unwrap()).unwrap();
+        let ops = manifest["topics"].as_object().unwrap().values().flat_map(|topic| topic["ops"].as_object().unwrap());
+        let count = |names: &[&str]| {
+            ops.clone().filter(|(op, _)| names.contains(&op.as_str())).map(|(_, n)| n.as_u64().unwrap()).sum::<u64>()
+        };
+        let mut seen = BTreeMap::<String, u64>::new();
+        let mut decoder = plain();
+        for record in records(&path) {
+            let name = loop {
+                match record.with(|message| decoder.decode(message)) {
+                    Ok(Decoded::Added { .. }) => break "row".to_owned(),
+                    Ok(Decoded::Skipped(reason)) => break reason.as_str().to_owned(),
+                    Ok(_) => drop(decoder.flush().unwrap().unwrap()),
+                    Err(error) if error.can_go_on() => break error.to_string(),
+                    Err(error) => panic!("{capture}: {error}"),
+                }
+            };
+            *seen.entry(name).or_default() += 1;
+        }
+        let mut take = |part: &str| {
+            seen.iter()
+                .find(|(name, _)| name.contains(part))
+                .map(|(name, _)| name.clone())
+                .and_then(|name| seen.remove(&name))
+                .unwrap_or(0)
+        };
+        assert_eq!(take("tombstone"), count(&["tombstone", "text null", "schema+null payload"]), "{capture}");
+        assert_eq!(take("schema_change"), count(&["ddl"]), "{capture}");
+        assert_eq!(take("transaction"), count(&["BEGIN", "END"]), "{capture}");
+        assert_eq!(take("heartbeat"), count(&["heartbeat"]), "{capture}");
+        if flat.contains(&capture) {
+            assert!(take("no Debezium envelope") > 1000, "{capture}");
+        } else {
+            assert_eq!(take("truncate"), count(&["t"]), "{capture}");
+            assert_eq!(take("row"), count(&["c", "u", "d", "r", "r(incremental)"]), "{capture}");
+        }
+        assert!(seen.is_empty(), "{capture}: {seen:?}");
+    }
 }

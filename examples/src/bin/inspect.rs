@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, ValueEnum};
 use examples::{Failure, finish, print_jsonl, print_table};
 use hudi_core::checkpoint::KEY_PREFIX;
+use hudi_core::instant::{Instant, State};
 use hudi_writer::{ReadOptions, Table, check_table};
 
 /// Shows a Hudi table.
@@ -100,6 +101,14 @@ async fn timeline(table: &Table) -> Result<(), Failure> {
         writeln!(out)?;
     }
     Ok(())
+}
+
+fn state(instant: &Instant) -> &'static str {
+    match instant.state {
+        State::Requested => "requested",
+        State::Inflight => "inflight",
+        State::Completed { .. } => "completed",
+    }
 }
 
 async fn files(table: &Table) -> Result<(), Failure> {

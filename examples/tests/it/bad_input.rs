@@ -100,9 +100,9 @@ fn all_bad() -> Vec<Bad> {
         part("a text as the row", r#""after":{"#, r#""after":"row","x":{"#, "after"),
         part("no row", r#""after":{"#, r#""after":null,"x":{"#, "after"),
         part("no source", r#""source":"#, r#""sauce":"#, "source"),
-        part("a position that is a text", r#""lsn":"#, r#""lsn":"x","y":"#, "lsn"),
+        part("a position that is a text", r#""lsn":"#, r#""lsn":"x","y":"#, "source"),
         part("a member twice", r#""op":"u""#, r#""op":"u","op":"u""#, "twice"),
-        bad("no key, in no place", "key", "id", |offset| {
+        bad("no key anywhere", "key", "", |offset| {
             let row = item(1, "never", 1).replace("\"id\":1,", "");
             record(offset, None::<&str>, Some(envelope(offset, "\"u\"", "null", &row)))
         }),
@@ -299,58 +299,29 @@ async fn replay_on(folder: &Path, sent: &[CapturedRecord]) {
     assert_eq!((done.dead_letters, done.skipped["committed_before"]), (1, 2));
 }
 
+/// The row tells its key too, once the table is there.
 #[tokio::test]
-async fn dbg_all() {
-    for place in [0, 2, 6] {
-        for bad in all_bad() {
-            let folder = tempfile::tempdir().unwrap();
-            let sent = mixed([(place, &bad)]);
-            let done = replay(usize::MAX).run(folder.path(), &sent).await;
-            let l = letters(folder.path());
-            println!(
-                "DBG {:40} {:?} {:?}",
-                bad.what,
-                done.map(|d| (d.upserts, d.deletes, d.dead_letters)),
-                l.first().map(|l| (&l.0.stage, &l.0.reason))
-            );
-        }
-    }
+async fn a_row_without_a_message_key_is_placed_by_its_columns() {
     let folder = tempfile::tempdir().unwrap();
     let mut sent = mixed([]);
-    sent[0].key = None;
-    println!("DBG first no key {:?}", replay(usize::MAX).run(folder.path(), &sent).await);
-    sent[0].key = Some(key(1).into());
     sent[2].key = None;
+    let done = replay(1).run(folder.path(), &sent).await.unwrap();
+    assert_eq!((done.upserts, done.dead_letters), (4, 0));
+    assert_eq!(rows(folder.path()).await, model());
+}
+
+#[tokio::test]
+async fn messages_that_all_lack_a_key_ask_for_its_columns() {
     let folder = tempfile::tempdir().unwrap();
-    println!(
-        "DBG mid no key {:?}",
-        replay(usize::MAX).run(folder.path(), &sent).await.map(|mut d| d.checkpoint = None)
-    );
-    println!("DBG mid no key {:?}", rows(folder.path()).await);
-    // types that change without schema
-    for (op, row) in [
-        ("c", item(7, "x", 1).replace(":1,\"price", ":\"many\",\"price")),
-        ("c", item(7, "x", 1).replace(":1,\"price", ":1.5,\"price")),
-        ("c", item(7, "x", 1).replace("\"x\"", "5")),
-        ("c", item(7, "x", 1).replace("\"id\":7", "\"id\":\"7\"")),
-        ("c", item(7, "x", 1).replace("\"id\":7", "\"id\":7,\"more\":1")),
-        ("c", item(7, "x", 1).replace("\"id\":7", "\"id\":7,\"_hoodie_x\":1")),
-        ("c", item(7, "x", 1).replace("\"id\":7", "\"id\":7,\"_cdc_op\":1")),
-        ("c", item(7, "x", 1).replace("\"id\":7", "\"id\":7,\"Stock\":1")),
-        ("c", item(7, "x", 1).replace("\"id\":7", "\"id\":7,\"a.b\":1")),
-    ] {
-        for k in [1, usize::MAX] {
-            let folder = tempfile::tempdir().unwrap();
-            let mut sent = mixed([]);
-            sent.push(upsert(6, 'c', 7, &row));
-            sent.push(upsert(7, 'c', 8, &item(8, "y", 1)));
-            let r = Replay { declared: None, ..replay(k) };
-            let done = r.run(folder.path(), &sent).await;
-            println!(
-                "DBG {row} {op} {k} {:?} {:?}",
-                done.map(|d| (d.upserts, d.deletes, d.dead_letters)),
-                letters(folder.path()).first().map(|l| (&l.0.stage, &l.0.reason))
-            );
-        }
+    let table = folder.path().join("table");
+    let mut sent = mixed([]);
+    sent.retain(|record| record.value.is_some());
+    for record in &mut sent {
+        record.key = None;
     }
+    match replay(usize::MAX).run(&table, &sent).await {
+        Err(Failure::Usage(message)) => assert!(message.contains("--key"), "{message}"),
+        other => panic!("{other:?}"),
+    }
+    assert!(!table.exists());
 }

@@ -4,6 +4,7 @@
 mod tidy;
 
 mod bad_input;
+mod programs;
 mod replays;
 mod shop;
 mod truth;

@@ -1,3 +1,5 @@
+//! Commit metadata: read as Java wrote it, written as Java reads it.
+
 use hudi_core::commit::{CommitMetadata, LogStat, WriteOperation, WriteStat};
 
 use crate::fixtures::fixture;

@@ -1,3 +1,5 @@
+//! Record keys and partition paths.
+
 use std::sync::Arc;
 
 use arrow::array::{

@@ -1,3 +1,5 @@
+//! Schemas to Avro and back, names, and which changes a table follows.
+
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Fields, Schema, TimeUnit};

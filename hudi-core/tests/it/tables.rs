@@ -1,3 +1,5 @@
+//! Real tables of Hudi's Java, where they are at hand: names, properties, commits, slices, bloom filters.
+
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use hudi_core::bloom::{BloomFilter, TYPE_CODE};
