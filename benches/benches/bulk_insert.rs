@@ -1,4 +1,5 @@
 //! A million rows into an empty table of eight buckets; beside a bare `ArrowWriter` on the same rows with meta columns.
+#![allow(missing_docs, clippy::unwrap_used, reason = "a bench")]
 
 use std::path::Path;
 use std::sync::Arc;

@@ -1,5 +1,6 @@
 //! 95,000 random rows of a million replaced in eight files, copy-on-write; beside a bare loop of parquet-rs that reads the
 //! same files, replaces the same rows and writes them again, without index, footer or commit.
+#![allow(missing_docs, clippy::unwrap_used, reason = "a bench")]
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

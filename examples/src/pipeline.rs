@@ -181,7 +181,8 @@ impl Pipeline {
     }
 
     fn keep(&mut self, record: CapturedRecord) {
-        self.kept_bytes += record.value.as_ref().map_or(0, Vec::len) + record.key.as_ref().map_or(0, Vec::len) + MESSAGE_BYTES;
+        self.kept_bytes +=
+            record.value.as_ref().map_or(0, Vec::len) + record.key.as_ref().map_or(0, Vec::len) + MESSAGE_BYTES;
         self.kept.insert(origin(&record), record);
     }
 

@@ -92,10 +92,9 @@ impl Buffer {
         Ok(())
     }
 
-    /// All changes in the table's columns. The buffer is empty afterwards.
-    pub(crate) fn take(&mut self, table: &SchemaRef, kind: OrderKind) -> Result<ChangeSet> {
-        let parts = std::mem::take(&mut self.parts);
-        (self.rows, self.bytes) = (0, 0);
+    /// All changes in the table's columns.
+    pub(crate) fn into_change_set(self, table: &SchemaRef, kind: OrderKind) -> Result<ChangeSet> {
+        let parts = self.parts;
         let ops: Vec<Op> = parts.iter().flat_map(|part| part.ops.iter().copied()).collect();
         let orders = joined(parts.iter().map(|part| Arc::clone(&part.orders)).collect(), &kind.data_type())?;
         let mut table_columns = Vec::with_capacity(table.fields().len());

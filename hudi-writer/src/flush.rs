@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, BooleanArray, RecordBatch, RecordBatchOptions, StringArray};
 use arrow::compute::cast;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Schema, SchemaRef};
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use hudi_core::bloom::{BloomFilter, TYPE_CODE};
@@ -70,13 +70,14 @@ impl Flush<'_> {
         let writer = &mut *self.writer;
         let columns = match &writer.columns {
             Some(columns) if writer.buffer.rows() > 0 => Arc::clone(columns),
-            _ => Arc::new(arrow::datatypes::Schema::empty()),
+            _ => Arc::new(Schema::empty()),
         };
         let kind = columns.field_with_name(columns::ORDER).ok().and_then(|f| OrderKind::of(f.data_type()));
-        let changes = Arc::new(writer.buffer.take(&columns, kind.unwrap_or(OrderKind::Long))?);
-        let mut plan = Plan::default();
+        let (buffer, table_columns) = (std::mem::take(&mut writer.buffer), Arc::clone(&columns));
+        let join = move || buffer.into_change_set(&table_columns, kind.unwrap_or(OrderKind::Long));
+        let changes = Arc::new(writer.parts.compute.run(join).await?);
         if changes.ops.is_empty() {
-            return Ok((changes, plan));
+            return Ok((changes, Plan::default()));
         }
         let planner = Planner {
             store: &writer.parts.store,
@@ -89,10 +90,13 @@ impl Flush<'_> {
             order_column: columns.index_of(columns::ORDER).map_err(Error::columns("plan", "a commit"))?,
             deletes_must_be_found: table::is_immutable(&writer.table.properties),
         };
-        for (partition, rows) in by_partition(&changes.partitions) {
-            let slices = writer.table.slices_of(&partition).await?;
-            planner.plan(&partition, rows, slices, &mut plan).await?;
-        }
+        let (planner, table) = (&planner, &writer.table);
+        let plans = by_partition(&changes.partitions).into_iter().map(|(partition, rows)| async move {
+            let slices = table.slices_of(&partition).await?;
+            planner.plan(&partition, rows, slices).await
+        });
+        let plan = futures::stream::iter(plans).buffered(PARTITIONS_AT_A_TIME);
+        let plan = plan.try_fold(Plan::default(), |all, one| async { Ok(all.add(one)) }).await?;
         Ok((changes, plan))
     }
 
@@ -150,6 +154,8 @@ impl Flush<'_> {
     }
 }
 
+/// Partitions that are looked into at a time.
+const PARTITIONS_AT_A_TIME: usize = 4;
 /// Where a commit names the attempt that made it.
 const ATTEMPT_KEY: &str = "cdc.attempt";
 

@@ -24,6 +24,7 @@ mod cow;
 mod error;
 mod file;
 mod flush;
+mod fold;
 mod index;
 mod lock;
 mod plan;

@@ -1,25 +1,26 @@
 //! From changes to file plans: keys are looked up, folded, and routed to file groups.
 //!
-//! Decides everything before anything is written: which stored rows change, which rows are new and where they go, and which
-//! changes cannot be applied. Not here: the timeline, and the files' bytes.
+//! Decides everything before anything is written. Not here: what becomes of a row ([`crate::fold`]), the timeline, and the
+//! files' bytes.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt};
 use hudi_core::bucket::bucket_of;
-use hudi_core::change::Op;
+use hudi_core::change::OrderKind;
 use hudi_core::file_name::FileId;
 use hudi_core::file_slice::FileSlice;
 use hudi_core::layout;
-use hudi_core::merge::{Fate, Folder, Override, RowRef};
+use hudi_core::merge::Orders;
 
 use crate::changes::{ChangeSet, KeyTable, RowWrite};
 use crate::clock::{Clock, uuid_text};
 use crate::compute::Compute;
-use crate::cow::{Edit, FilePlan};
+use crate::cow::FilePlan;
 use crate::error::{Error, Result, format};
 use crate::file::{BaseFileFooter, read_footer};
+use crate::fold::fold;
 use crate::index::{Found, look_up};
 use crate::settings::Index;
 use crate::store::TableStore;
@@ -66,6 +67,17 @@ impl PlannedFile {
     }
 }
 
+impl Plan {
+    /// Adds what another partition's plan says.
+    pub(crate) fn add(mut self, other: Self) -> Self {
+        self.files.extend(other.files);
+        self.unfilled.extend(other.unfilled);
+        self.not_found.extend(other.not_found);
+        self.ignored += other.ignored;
+        self
+    }
+}
+
 /// What a commit will do.
 #[derive(Debug, Default)]
 pub(crate) struct Plan {
@@ -78,39 +90,25 @@ pub(crate) struct Plan {
     pub(crate) ignored: u64,
 }
 
-/// Where a key's row is stored: file, row of it, and entry among what was found in it.
-#[derive(Debug, Clone, Copy)]
-struct Stored {
-    file: usize,
-    row: u64,
-    entry: usize,
-}
-
 impl Planner<'_> {
-    /// Plans one partition; `changes` are its changes, `slices` its file groups.
-    pub(crate) async fn plan(
-        &self,
-        partition: &str,
-        changes: Vec<u32>,
-        slices: Vec<FileSlice>,
-        plan: &mut Plan,
-    ) -> Result<()> {
-        let keys = Arc::new(KeyTable::new(&self.changes.keys, changes));
-        let files = self.open(partition, &self.candidates(&keys, slices)?).await?;
-        let found = self.look_up_all(&files, &keys).await?;
-        let mut files: Vec<PlannedFile> = files
-            .into_iter()
-            .map(|stored| PlannedFile {
-                partition: partition.to_owned(),
-                file_id: stored.slice.file_id.clone(),
-                stored: Some(stored),
-                plan: FilePlan::default(),
-            })
-            .collect();
-        let inserts = self.fold(&keys, &found, &mut files, plan)?;
-        self.place(partition, &keys, inserts, &mut files)?;
-        plan.files.extend(files.into_iter().filter(|file| !file.plan.is_empty()));
-        Ok(())
+    /// Plans one partition; `rows` are its changes, `slices` its file groups.
+    pub(crate) async fn plan(&self, partition: &str, rows: Vec<u32>, slices: Vec<FileSlice>) -> Result<Plan> {
+        let changes = Arc::clone(self.changes);
+        let keys = self.compute.run(move || Ok(Arc::new(KeyTable::new(&changes.keys, rows)))).await?;
+        let stored = self.open(partition, &self.candidates(&keys, slices)?).await?;
+        let found = self.look_up_all(&stored, &keys).await?;
+        let (changes, of_keys, order_column) = (Arc::clone(self.changes), Arc::clone(&keys), self.order_column);
+        let folded = self.compute.run(move || fold(&changes, &of_keys, &found, order_column)).await?;
+        let mut files: Vec<PlannedFile> = vec![];
+        for (stored, edits) in stored.into_iter().zip(folded.edits) {
+            let file_id = stored.slice.file_id.clone();
+            let plan = FilePlan { edits, inserts: vec![] };
+            files.push(PlannedFile { partition: partition.to_owned(), file_id, stored: Some(stored), plan });
+        }
+        self.place(partition, &keys, folded.inserts, &mut files)?;
+        files.retain(|file| !file.plan.is_empty());
+        let not_found = if self.deletes_must_be_found { folded.not_found } else { vec![] };
+        Ok(Plan { files, unfilled: folded.unfilled, not_found, ignored: folded.ignored })
     }
 
     /// The file groups that can hold any of the keys.
@@ -156,68 +154,11 @@ impl Planner<'_> {
 
     async fn look_up_all(&self, files: &[StoredFile], keys: &Arc<KeyTable>) -> Result<Vec<Found>> {
         let kind = match self.changes.orders {
-            hudi_core::merge::Orders::Long(_) => hudi_core::change::OrderKind::Long,
-            hudi_core::merge::Orders::Text(_) => hudi_core::change::OrderKind::Text,
+            Orders::Long(_) => OrderKind::Long,
+            Orders::Text(_) => OrderKind::Text,
         };
         let look_ups = files.iter().map(|file| look_up(self.store, &file.footer, Arc::clone(keys), kind, self.compute));
         futures::stream::iter(look_ups).buffered(self.compute.parallel()).try_collect().await
-    }
-
-    /// Folds every key onto its stored row; returns the rows that are stored nowhere yet, with their keys' ids.
-    fn fold(
-        &self,
-        keys: &KeyTable,
-        found: &[Found],
-        files: &mut [PlannedFile],
-        plan: &mut Plan,
-    ) -> Result<Vec<(u32, RowWrite)>> {
-        let stored = self.where_stored(keys, found, files)?;
-        let mut folder = Folder::new(self.changes.to_fold());
-        let mut inserts = vec![];
-        for id in 0..keys.len() as u32 {
-            let at = stored[id as usize];
-            let order = at.map(|at| found[at.file].orders.value(at.entry));
-            let write = match folder.fold(keys.chain(id), order) {
-                Fate::Untouched => continue,
-                Fate::Removed => None,
-                Fate::Written { image, order } => Some(self.row_write(image, order, folder.overrides())),
-            };
-            match (at, write) {
-                (Some(at), write) => files[at.file].plan.edits.push(Edit { row: at.row, write }),
-                (None, Some(write)) => inserts.push((id, write)),
-                (None, None) if self.deletes_must_be_found => {
-                    let only_deletes = keys.chain(id).all(|c| self.changes.ops[c as usize] == Op::Delete);
-                    plan.not_found.extend(keys.chain(id).filter(|_| only_deletes));
-                }
-                (None, None) => {}
-            }
-        }
-        for file in files {
-            file.plan.edits.sort_unstable_by_key(|edit| edit.row);
-        }
-        plan.unfilled.extend(folder.unfilled());
-        plan.ignored += folder.ignored();
-        Ok(inserts)
-    }
-
-    fn where_stored(&self, keys: &KeyTable, found: &[Found], files: &[PlannedFile]) -> Result<Vec<Option<Stored>>> {
-        let mut stored: Vec<Option<Stored>> = vec![None; keys.len()];
-        for (file, found) in found.iter().enumerate() {
-            for (entry, (id, row)) in found.rows.iter().enumerate() {
-                let place = &mut stored[*id as usize];
-                if place.replace(Stored { file, row: *row, entry }).is_some() {
-                    let path = layout::data_file(&files[file].partition, files[file].file_id.as_str());
-                    return Err(Error::corrupt(path, "a record key stands twice in its partition: run a check"));
-                }
-            }
-        }
-        Ok(stored)
-    }
-
-    fn row_write(&self, image: u32, order: RowRef, overrides: &[Override]) -> RowWrite {
-        let kept_order =
-            (order != RowRef::Change(image)).then_some(Override { column: self.order_column, from: order });
-        RowWrite { image, overrides: overrides.iter().copied().chain(kept_order).collect() }
     }
 
     /// Gives every new row a file group.

@@ -63,8 +63,11 @@ const STATUS: u8 = 4;
 const ID: u8 = 5;
 const TS_MS: u8 = 6;
 const DDL: u8 = 7;
-const TABLE_CHANGES: u8 = 8;
+const DATABASE_NAME: u8 = 8;
 const AGGREGATE_TYPE: u8 = 9;
+const EVENT_COUNT: u8 = 10;
+const DATA_COLLECTIONS: u8 = 11;
+const ADDITIONAL_DATA: u8 = 12;
 
 /// The members of an envelope, and those that tell other messages; the rest is skipped, but guessed.
 pub(crate) const MEMBERS: &[Name] = &[
@@ -76,8 +79,11 @@ pub(crate) const MEMBERS: &[Name] = &[
     Token::fixed(b"\"id\":"),
     Token::fixed(b"\"ts_ms\":"),
     Token::fixed(b"\"ddl\":"),
-    Token::fixed(b"\"tableChanges\":"),
+    Token::fixed(b"\"databaseName\":"),
     Token::fixed(b"\"aggregate_type\":"),
+    Token::fixed(b"\"event_count\":"),
+    Token::fixed(b"\"data_collections\":"),
+    Token::fixed(b"\"additional_data\":"),
     Token::fixed(b"\"transaction\":"),
     Token::fixed(b"\"ts_us\":"),
     Token::fixed(b"\"ts_ns\":"),
@@ -87,7 +93,7 @@ pub(crate) const MEMBERS: &[Name] = &[
 /// Which members a payload has: tells messages without schema apart.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Seen {
-    bits: u16,
+    bits: u32,
     /// Members in all, known or not.
     pub(crate) members: usize,
 }
@@ -96,7 +102,7 @@ impl Seen {
     /// Notes a member; whether it was noted before, which no known member may be.
     pub(crate) const fn twice(&mut self, member: u8) -> bool {
         self.members += 1;
-        if member >= 16 {
+        if member >= 32 {
             return false;
         }
         let bit = 1 << member;
@@ -115,14 +121,16 @@ impl Seen {
     }
 
     /// Why a payload that is no change is skipped; `None` where it is nothing we know.
-    pub(crate) const fn control(self) -> Option<SkipReason> {
+    pub(crate) fn control(self) -> Option<SkipReason> {
+        // All members that Debezium always writes: a flattened row may have some of these columns.
+        let all = |members: &[u8]| members.iter().all(|member| self.has(*member));
         if self.is_change() {
             None
-        } else if self.has(DDL) || self.has(TABLE_CHANGES) {
+        } else if all(&[SOURCE, DATABASE_NAME, DDL]) {
             Some(SkipReason::SchemaChange)
-        } else if self.has(STATUS) && self.has(ID) {
+        } else if all(&[STATUS, ID, EVENT_COUNT, DATA_COLLECTIONS]) {
             Some(SkipReason::Transaction)
-        } else if self.has(AGGREGATE_TYPE) {
+        } else if all(&[ID, AGGREGATE_TYPE, ADDITIONAL_DATA]) {
             Some(SkipReason::Notification)
         } else if self.has(TS_MS) && self.members == 1 {
             Some(SkipReason::Heartbeat)
@@ -209,9 +217,14 @@ mod tests {
         for (text, reason) in [
             (r#"{"ts_ms":1}"#, Some(SkipReason::Heartbeat)),
             (r#"{"schema":null,"payload":{"ts_ms":1}}"#, Some(SkipReason::Heartbeat)),
-            (r#"{"status":"BEGIN","id":"1","ts_ms":1}"#, Some(SkipReason::Transaction)),
-            (r#"{"source":{},"ddl":"x","tableChanges":[]}"#, Some(SkipReason::SchemaChange)),
-            (r#"{"id":"1","type":"x","aggregate_type":"y"}"#, Some(SkipReason::Notification)),
+            (
+                r#"{"status":"BEGIN","id":"1","event_count":null,"data_collections":null,"ts_ms":1}"#,
+                Some(SkipReason::Transaction),
+            ),
+            (r#"{"status":"new","id":"1"}"#, None),
+            (r#"{"ddl":"x"}"#, None),
+            (r#"{"source":{},"databaseName":"d","ddl":"x","tableChanges":[]}"#, Some(SkipReason::SchemaChange)),
+            (r#"{"id":"1","type":"x","aggregate_type":"y","additional_data":{}}"#, Some(SkipReason::Notification)),
             (r#"{"payload":null,"schema":{}}"#, Some(SkipReason::Tombstone)),
             ("null", Some(SkipReason::Tombstone)),
             (r#"{"op":"c","source":{},"ddl":1}"#, None),

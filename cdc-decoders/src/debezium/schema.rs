@@ -85,7 +85,8 @@ impl ValueSchema {
         }
         let schema: Connect = parse(text)?;
         let name = schema.name.as_deref().unwrap_or_default();
-        Ok(match name.rsplit('.').next().unwrap_or_default() {
+        let own = name.strip_prefix("io.debezium.").unwrap_or_default();
+        Ok(match own.rsplit('.').next().unwrap_or_default() {
             "SchemaChangeValue" => Self::Control(SkipReason::SchemaChange),
             "TransactionMetadataValue" => Self::Control(SkipReason::Transaction),
             "Heartbeat" => Self::Control(SkipReason::Heartbeat),

@@ -96,13 +96,16 @@ fn messages_without_a_change_are_skipped_and_named() {
         (row, SkipReason::Tombstone),
         (r#"{"ts_ms":1}"#, SkipReason::Heartbeat),
         (&wrapped("io.debezium.connector.common.Heartbeat", r#"{"ts_ms":1}"#), SkipReason::Heartbeat),
-        (r#"{"status":"END","id":"7:9","event_count":1,"ts_ms":1}"#, SkipReason::Transaction),
+        (r#"{"status":"END","id":"7:9","event_count":1,"data_collections":[],"ts_ms":1}"#, SkipReason::Transaction),
         (
-            &wrapped("io.debezium.connector.common.TransactionMetadataValue", r#"{"status":"END","id":"1"}"#),
+            &wrapped(
+                "io.debezium.connector.common.TransactionMetadataValue",
+                r#"{"status":"END","id":"1","event_count":1,"data_collections":[]}"#,
+            ),
             SkipReason::Transaction,
         ),
-        (r#"{"source":{},"ddl":"DROP","tableChanges":[],"ts_ms":1}"#, SkipReason::SchemaChange),
-        (r#"{"id":"1","aggregate_type":"x","type":"y"}"#, SkipReason::Notification),
+        (r#"{"source":{},"databaseName":"d","ddl":"DROP","tableChanges":[],"ts_ms":1}"#, SkipReason::SchemaChange),
+        (r#"{"id":"1","aggregate_type":"x","type":"y","additional_data":null}"#, SkipReason::Notification),
         (&message, SkipReason::LogicalMessage),
     ] {
         let mut decoder = plain();

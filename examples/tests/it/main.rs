@@ -1,18 +1,24 @@
 //! The one test binary of the examples: what they do from end to end, and what holds for the sources as a whole.
 
 #[cfg(test)]
-mod tidy;
-
 mod bad_input;
+#[cfg(test)]
 mod programs;
+#[cfg(test)]
 mod replays;
+#[cfg(test)]
 mod shop;
+#[cfg(test)]
+mod tidy;
+#[cfg(test)]
 mod truth;
 
-// How the captures are found, and how a column's value is compared with the database's own: the decoders' tests say it once.
+// Where the captures are, and how a cell is compared with the database's own value: the decoders' tests say it once for all.
+#[cfg(test)]
 #[allow(dead_code, reason = "the decoders' tests use the rest")]
 #[path = "../../../cdc-decoders/tests/it/capture.rs"]
 mod capture;
+#[cfg(test)]
 #[allow(dead_code, reason = "the decoders' tests use the rest")]
 #[path = "../../../cdc-decoders/tests/it/cells.rs"]
 mod cells;

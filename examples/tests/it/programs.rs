@@ -71,7 +71,8 @@ impl Shop {
     }
 
     fn replay(&self, more: &[&str]) -> Ended {
-        let usual = ["--format", "debezium-json", "--input", "capture.jsonl", "--table", "items", "--schema", "schema.json"];
+        let usual =
+            ["--format", "debezium-json", "--input", "capture.jsonl", "--table", "items", "--schema", "schema.json"];
         run(self.0.path(), REPLAY, &[&usual, more].concat())
     }
 
@@ -119,7 +120,15 @@ fn messages() -> Vec<CapturedRecord> {
 
 /// The summary's numbers in their order.
 fn numbers(summary: &Map<String, Value>) -> [u64; 5] {
-    assert!(summary.keys().eq(["commits", "upserts", "deletes", "redelivered", "dead_letters", "skipped", "checkpoint"]));
+    assert!(summary.keys().eq([
+        "commits",
+        "upserts",
+        "deletes",
+        "redelivered",
+        "dead_letters",
+        "skipped",
+        "checkpoint"
+    ]));
     ["commits", "upserts", "deletes", "redelivered", "dead_letters"].map(|name| summary[name].as_u64().unwrap())
 }
 
@@ -197,7 +206,9 @@ fn a_table_stays_what_it_was_made_as() {
 #[test]
 fn a_capture_with_rows_of_several_topics_asks_for_one() {
     let mut records = messages();
-    records.extend(records[1..3].to_vec().into_iter().map(|record| CapturedRecord { topic: "others".to_owned(), ..record }));
+    records.extend(
+        records[1..3].to_vec().into_iter().map(|record| CapturedRecord { topic: "others".to_owned(), ..record }),
+    );
     let shop = Shop::new(&records);
     shop.replay(&[]).failed(2, "--topic");
     assert_eq!(shop.summary(&["--topic", "others"])["upserts"], 2);
@@ -239,13 +250,19 @@ fn inspect_shows_rows_as_lines_with_explicit_nulls() {
         assert!(row.remove("_cdc_order").unwrap().is_i64() && row.remove("_cdc_source_ts").unwrap().is_string());
     }
     let expected = json!([
-        {"id": 1, "name": "one, later", "stock": 11, "price": "12.34", "photo": "ff00", "_cdc_op": "u"},
+        {"id": 1, "name": "one, later", "stock": 11, "price": 12.34, "photo": "ff00", "_cdc_op": "u"},
         {"id": 4, "name": null, "stock": null, "price": null, "photo": null, "_cdc_op": "c"},
     ]);
     assert_eq!(json!(rows), expected);
 
     let rows = shop.rows(&["--meta"]);
-    let meta = ["_hoodie_commit_time", "_hoodie_commit_seqno", "_hoodie_record_key", "_hoodie_partition_path", "_hoodie_file_name"];
+    let meta = [
+        "_hoodie_commit_time",
+        "_hoodie_commit_seqno",
+        "_hoodie_record_key",
+        "_hoodie_partition_path",
+        "_hoodie_file_name",
+    ];
     assert!(rows[0].keys().take(5).eq(meta));
     assert_eq!((&rows[1]["_hoodie_record_key"], &rows[1]["_hoodie_partition_path"]), (&json!("4"), &json!("")));
     let file = shop.data_file();
@@ -260,43 +277,58 @@ fn inspect_shows_the_timeline() {
     let shop = Shop::new(&messages());
     shop.replay(&["--commit-every-rows", "2"]).well();
     let text = shop.inspect(&["--timeline"]).well();
-    let [first, _, second, _] = text.lines().collect::<Vec<_>>()[..] else { panic!("{text}") };
-    assert!(first.ends_with(" commit completed: 2 inserted, 0 updated, 0 deleted, 1 files"), "{first}");
-    assert!(second.contains(" commit completed: 0 inserted, 1 updated, 1 deleted, 1 files"), "{second}");
+    let (checkpoints, instants): (Vec<_>, Vec<_>) = text.lines().partition(|line| line.starts_with(' '));
+    let counts: Vec<_> = instants.iter().map(|line| line.split_once(' ').unwrap().1).collect();
+    let expected = [
+        "commit completed: 2 inserted, 0 updated, 0 deleted, 1 files",
+        "commit completed: 0 inserted, 1 updated, 1 deleted, 1 files",
+        "commit completed: 1 inserted, 0 updated, 0 deleted, 1 files",
+    ];
+    assert_eq!(counts, expected);
+    assert!(checkpoints.iter().all(|line| line.trim().starts_with("cdc.checkpoint.default {")), "{text}");
+}
+
+/// What a check prints and says of a table whose one base file (path and bytes) was meddled with.
+fn check_of_broken(meddle: impl FnOnce(&Path, &[u8])) -> Ended {
+    let shop = Shop::replayed(&messages());
+    assert_eq!(shop.inspect(&["--check"]).well(), "1 files, 2 rows, 0 problems\n");
+    let file = shop.data_file();
+    meddle(&file, &std::fs::read(&file).unwrap());
+    shop.inspect(&["--check"])
+}
+
+/// The path of a base file that has another file group, or another instant, in its name.
+fn renamed(file: &Path, group: Option<&str>, instant: Option<&str>) -> PathBuf {
+    let name = file.file_stem().unwrap().to_str().unwrap();
+    let [old_group, token, old_instant] = name.split('_').collect::<Vec<_>>()[..] else { panic!("{name}") };
+    let (group, instant) = (group.unwrap_or(old_group), instant.unwrap_or(old_instant));
+    file.with_file_name(format!("{group}_{token}_{instant}.parquet"))
 }
 
 #[test]
 fn a_check_finds_what_is_broken() {
-    let sound = || {
-        let shop = Shop::replayed(&messages());
-        assert_eq!(shop.inspect(&["--check"]).well(), "1 files, 2 rows, 0 problems\n");
-        shop
-    };
-    let broken = |shop: &Shop, what: &str| {
-        let out = shop.inspect(&["--check"]).failed(1, "");
-        println!("{out}");
-        assert!(out.contains(what), "{what}: {out}");
-    };
-    let _ = (&sound, &broken);
-    for what in 0..4 {
-        let shop = sound();
-        let file = shop.data_file();
-        let bytes = std::fs::read(&file).unwrap();
-        match what {
-            0 => std::fs::write(&file, &bytes[..bytes.len() / 2]).unwrap(),
-            1 => std::fs::remove_file(&file).unwrap(),
-            2 => {
-                let name = file.file_name().unwrap().to_str().unwrap();
-                let (stem, _) = name.rsplit_once('_').unwrap();
-                std::fs::write(file.with_file_name(format!("{stem}_20200101000000000.parquet")), &bytes).unwrap();
-            }
-            _ => {
-                let name = file.file_name().unwrap().to_str().unwrap();
-                std::fs::write(file.with_file_name(name.replacen(&name[..8], "00000000", 1)), &bytes).unwrap();
-            }
-        }
-        eprintln!("{what}: {:?}", shop.inspect(&["--check"]));
-    }
+    let truncated = check_of_broken(|file, bytes| std::fs::write(file, &bytes[..bytes.len() / 2]).unwrap());
+    truncated.failed(1, ".parquet");
+
+    let deleted = check_of_broken(|file, _| std::fs::remove_file(file).unwrap());
+    let out = deleted.failed(1, "the table is not what its timeline says");
+    assert!(out.contains(".parquet: committed, but it is not what is read"), "{out}");
+
+    let uncommitted = check_of_broken(|file, bytes| {
+        std::fs::write(renamed(file, None, Some("20991231235959999")), bytes).unwrap();
+    });
+    let out = uncommitted.failed(1, "the table is not what its timeline says");
+    assert!(out.contains("_20991231235959999.parquet: written by an instant that never completed"), "{out}");
+
+    let doubled = check_of_broken(|file, bytes| {
+        std::fs::write(renamed(file, Some("00000000-0000-0000-0000-000000000000-0"), None), bytes).unwrap();
+    });
+    let out = doubled.failed(1, "the table is not what its timeline says");
+    assert!(out.contains("key stands twice in its partition: 4") && out.contains("2 files, 4 rows"), "{out}");
+
+    let stranger = check_of_broken(|file, _| std::fs::write(file.with_file_name("notes.txt"), "milk").unwrap());
+    let out = stranger.failed(1, "the table is not what its timeline says");
+    assert!(out.contains("notes.txt: neither a base file"), "{out}");
 }
 
 #[test]
@@ -306,14 +338,25 @@ fn quickstart_makes_a_table_and_then_finds_nothing_to_do() {
     assert!(first.contains(" commits: ") && first.contains(" 0 problems"), "{first}");
     let second = run(folder.path(), QUICKSTART, &[]).well();
     assert!(second.contains("Nothing to do"), "{second}");
-    let timeline = |text: &str| text.lines().filter(|line| line.contains(" commit: ")).map(str::to_owned).collect::<Vec<_>>();
+    let timeline =
+        |text: &str| text.lines().filter(|line| line.contains(" commit: ")).map(str::to_owned).collect::<Vec<_>>();
     assert_eq!(timeline(&first), timeline(&second));
     assert!(timeline(&first).len() > 1);
 
     // The same messages by `replay`: the same rows.
     let [input, schema] = ORDERS;
-    let arguments =
-        ["--format", "debezium-json", "--input", input, "--schema", schema, "--table", "replayed", "--index", "bucket:4"];
+    let arguments = [
+        "--format",
+        "debezium-json",
+        "--input",
+        input,
+        "--schema",
+        schema,
+        "--table",
+        "replayed",
+        "--index",
+        "bucket:4",
+    ];
     run(folder.path(), REPLAY, &arguments).well();
     let rows = |table: &str| {
         let text = run(folder.path(), INSPECT, &["--table", table, "--output", "jsonl"]).well();

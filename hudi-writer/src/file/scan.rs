@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, new_null_array};
+use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, new_null_array};
 use arrow::compute::cast;
 use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
@@ -63,7 +63,8 @@ pub(crate) async fn read_footer(store: &TableStore, path: &str, size_bytes: u64)
     let mut decoder = ParquetMetaDataPushDecoder::try_new(size_bytes)
         .map_err(failed())?
         .with_page_index_policy(PageIndexPolicy::Skip);
-    let mut wanted = vec![size_bytes.saturating_sub(FOOTER_GUESS_BYTES)..size_bytes];
+    let guess = size_bytes.saturating_sub(FOOTER_GUESS_BYTES)..size_bytes;
+    let mut wanted = vec![guess];
     loop {
         let bytes = store.get_ranges(path, &wanted).await?;
         decoder.push_ranges(wanted, bytes).map_err(failed())?;
@@ -210,4 +211,34 @@ pub(crate) fn align(batch: &RecordBatch, schema: &SchemaRef, path: &str) -> Resu
     }
     let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
     RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options).map_err(Error::columns("align", path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::{Int32Array, ListArray};
+    use arrow::buffer::OffsetBuffer;
+    use arrow::datatypes::{DataType, Field, Int64Type, Schema};
+
+    #[test]
+    fn rows_of_javas_files_get_the_tables_types() {
+        // Java's lists of two levels call their elements `array`, and have none that are null.
+        let element = Arc::new(Field::new("array", DataType::Int32, false));
+        let list =
+            ListArray::new(element, OffsetBuffer::from_lengths([2, 0]), Arc::new(Int32Array::from(vec![1, 2])), None);
+        let columns: Vec<(&str, ArrayRef)> =
+            vec![("n", Arc::new(Int32Array::from(vec![7, 8]))), ("l", Arc::new(list.clone()))];
+        let batch = RecordBatch::try_from_iter(columns).unwrap();
+        let of_table = DataType::List(Arc::new(Field::new("element", DataType::Int32, true)));
+        let table: SchemaRef = Arc::new(Schema::new(vec![
+            Field::new("l", of_table.clone(), true),
+            Field::new("n", DataType::Int64, true),
+            Field::new("added", DataType::Utf8, true),
+        ]));
+        let aligned = align(&batch, &table, "f").unwrap();
+        assert_eq!(aligned.column(0).data_type(), &of_table);
+        assert_eq!(arrow::array::AsArray::as_list::<i32>(aligned.column(0)).value(0).len(), 2);
+        assert_eq!(arrow::array::AsArray::as_primitive::<Int64Type>(aligned.column(1)).values(), &[7, 8]);
+        assert_eq!(aligned.column(2).null_count(), 2);
+    }
 }

@@ -17,6 +17,8 @@ use crate::store::TableStore;
 /// The stored rows of some keys in one base file.
 #[derive(Debug)]
 pub(crate) struct Found {
+    /// The file's path.
+    pub(crate) path: String,
     /// (id of the key, row of the file), in the file's order.
     pub(crate) rows: Vec<(u32, u64)>,
     /// The order of each.
@@ -43,7 +45,7 @@ pub(crate) async fn look_up(
     };
     let wanted = [meta::RECORD_KEY, columns::ORDER];
     let done = scan(store, footer, Some(&wanted), compute, sink, None).await?;
-    Ok(Found { rows: done.rows, orders: done.orders.finish() })
+    Ok(Found { path: done.path, rows: done.rows, orders: done.orders.finish() })
 }
 
 enum OrdersBuilder {
