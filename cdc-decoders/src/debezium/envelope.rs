@@ -187,6 +187,43 @@ impl Wrapper {
     }
 }
 
+/// A schema that messages repeat: compared, not parsed.
+#[derive(Debug, Default)]
+pub(crate) struct SchemaText {
+    schema: Vec<u8>,
+    /// All that stands before the payload, if the schema does.
+    prefix: Vec<u8>,
+}
+
+impl SchemaText {
+    /// The schema of a message.
+    pub(crate) fn new(message: &[u8], wrapper: &Wrapper) -> Self {
+        let (from, to) = wrapper.schema;
+        let first = from < wrapper.payload.0;
+        let prefix = if first { message[..wrapper.payload.0].to_vec() } else { Vec::new() };
+        Self { schema: message[from..to].to_vec(), prefix }
+    }
+
+    /// Whether a message begins with it; its payload stands at [`Self::prefix_bytes`] then.
+    #[inline]
+    pub(crate) fn begins(&self, message: &[u8]) -> bool {
+        !self.prefix.is_empty() && message.starts_with(&self.prefix)
+    }
+
+    /// The schema alone.
+    pub(crate) fn schema(&self) -> &str {
+        std::str::from_utf8(&self.schema).unwrap_or_default()
+    }
+
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.schema == other.schema
+    }
+
+    pub(crate) const fn prefix_bytes(&self) -> usize {
+        self.prefix.len()
+    }
+}
+
 /// Why a message holds no change, told without decoding it: for messages of another topic than the buffered ones.
 /// `None`: it may hold one.
 pub(crate) fn control(value: &[u8]) -> Option<SkipReason> {

@@ -94,6 +94,23 @@ impl DebeziumJsonBuilder {
 ///   other than these, an update that changes them gives two rows, a delete of the old key and the update, if `before` tells it.
 /// * A message key must be a JSON object, or null; one that is other JSON is passed over if the user names the key columns.
 /// * Columns are named as the source names them, letters that no table can have made `_`.
+///
+/// ```
+/// use cdc_decoders::debezium::DebeziumJson;
+/// use cdc_decoders::{Decoded, Decoder, Message};
+///
+/// # fn main() -> Result<(), cdc_decoders::DecodeError> {
+/// let mut decoder = DebeziumJson::builder().build()?;
+/// let value = br#"{"before":null,"after":{"id":1,"name":"Ada"},"op":"c",
+///     "source":{"connector":"postgresql","name":"shop","ts_ms":1795390369744,"lsn":34}}"#;
+/// let (topic, key) = ("shop.public.customers", Some(&br#"{"id":1}"#[..]));
+/// let message = Message { topic, partition: 0, offset: 7, timestamp_ms: None, key, value: Some(value), headers: &[] };
+/// assert_eq!(decoder.decode(&message)?, Decoded::Added { rows: 1 });
+/// let batch = decoder.flush()?.expect("one row");
+/// assert_eq!((batch.rows.num_columns(), batch.key_columns), (2, vec!["id".to_owned()]));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct DebeziumJson {
     plain: Plain,

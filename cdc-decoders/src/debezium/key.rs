@@ -3,9 +3,8 @@
 //! The names of the last key are compared, not parsed again. A key that is no JSON is an error; one that is JSON but no object has no
 //! columns, which only does if the user names them.
 
-use super::envelope::Wrapper;
+use super::envelope::{SchemaText, Wrapper};
 use super::plan::column_name;
-use super::topic::SchemaText;
 use super::unavailable::quoted;
 use crate::error::{DecodeError, Part};
 use crate::scan::{Fault, Scan, Scanned, Token};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::Schema;
 
-use super::envelope::{Guess, Wrapper};
+use super::envelope::{Guess, SchemaText, Wrapper};
 use super::key::Key;
 use super::rows::Rows;
 use super::schema::{DeclaredSchema, ValueSchema};
@@ -101,8 +101,8 @@ impl Topic {
     /// Follows an inline schema; false where rows of another one are buffered.
     fn follow(&mut self, value: &[u8], wrapper: &Wrapper, plain: &Plain) -> Result<bool, DecodeError> {
         let text = SchemaText::new(value, wrapper);
-        if self.meaning.is_none() || self.schema.schema != text.schema {
-            let meaning = ValueSchema::from_inline(std::str::from_utf8(&text.schema).unwrap_or_default())?;
+        if self.meaning.is_none() || !self.schema.is_same(&text) {
+            let meaning = ValueSchema::from_inline(text.schema())?;
             if self.meaning.as_ref() != Some(&meaning) && !self.give_up(Some(meaning), plain)? {
                 return Ok(false);
             }
@@ -126,33 +126,5 @@ impl Topic {
         self.rows.begin();
         self.meaning = meaning;
         Ok(true)
-    }
-}
-
-/// A schema that messages repeat: compared, not parsed.
-#[derive(Debug, Default)]
-pub(crate) struct SchemaText {
-    schema: Vec<u8>,
-    /// All that stands before the payload, if the schema does.
-    prefix: Vec<u8>,
-}
-
-impl SchemaText {
-    /// The schema of a message.
-    pub(crate) fn new(message: &[u8], wrapper: &Wrapper) -> Self {
-        let (from, to) = wrapper.schema;
-        let first = from < wrapper.payload.0;
-        let prefix = if first { message[..wrapper.payload.0].to_vec() } else { Vec::new() };
-        Self { schema: message[from..to].to_vec(), prefix }
-    }
-
-    /// Whether a message begins with it; its payload stands at [`Self::prefix_bytes`] then.
-    #[inline]
-    pub(crate) fn begins(&self, message: &[u8]) -> bool {
-        !self.prefix.is_empty() && message.starts_with(&self.prefix)
-    }
-
-    pub(crate) const fn prefix_bytes(&self) -> usize {
-        self.prefix.len()
     }
 }

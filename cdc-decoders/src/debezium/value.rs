@@ -12,6 +12,9 @@ use crate::temporal::{self, Clamped};
 
 use arrow::datatypes::{Date32Type, TimestampMicrosecondType};
 
+/// The largest column of text to which a decimal is added: a few bytes of it can become 200,000 letters.
+const MAX_TEXT_BYTES: usize = 1 << 30;
+
 /// Reads values; holds what they share.
 #[derive(Debug, Default)]
 pub(crate) struct Values {
@@ -339,6 +342,9 @@ fn append_base64(text: &str, out: &mut Vec<u8>) -> Scanned<()> {
 fn push_plain(big_endian: &[u8], scale: i32, trim: bool, column: &mut Texts) -> Scanned<()> {
     let out = column.open();
     let start = out.len();
+    if start > MAX_TEXT_BYTES {
+        return Err(want("a decimal of so many digits does not fit this batch any more"));
+    }
     decimal::push_plain(big_endian, scale, out).ok_or(want("want a decimal of a scale below 200,000"))?;
     if trim && out[start..].contains('.') {
         let kept = out.trim_end_matches('0').trim_end_matches('.').len();

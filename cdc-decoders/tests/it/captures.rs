@@ -14,6 +14,8 @@ use crate::cells::{Cell, Losses, Table, matches};
 
 const TABLES: [&str; 6] = ["customers", "orders", "order_items", "profiles", "all_types", "defaults_probe"];
 
+type Make = Box<dyn Fn() -> DebeziumJson>;
+
 struct Capture {
     set: &'static str,
     variant: &'static str,
@@ -94,8 +96,7 @@ fn compare(what: &str, table: &Table, truth: &[serde_json::Map<String, Value>], 
         let is = |row: &&crate::cells::Row| {
             key.iter().all(|k| matches(k, &expected[*k], &row.cells[*k], None, Losses::default()))
         };
-        let place =
-            rows.iter().position(|row| is(&row)).unwrap_or_else(|| panic!("{what}: no row {key:?} of {expected:?}"));
+        let place = rows.iter().position(is).unwrap_or_else(|| panic!("{what}: no row {key:?} of {expected:?}"));
         let row = rows.swap_remove(place);
         assert_eq!(row.cells.len(), expected.len(), "{what}: columns");
         for (column, value) in expected {
@@ -142,13 +143,12 @@ fn every_capture_leads_to_the_databases_own_state() {
         for table in TABLES {
             let records = of_table(&all, table);
             let expected = truth(&set, table);
-            let decoders: Vec<(&str, Box<dyn Fn() -> DebeziumJson>)> = if capture.inline {
+            let decoders: Vec<(&str, Make)> = if capture.inline {
                 vec![("inline", Box::new(plain))]
             } else {
                 let [connect, avro] = declared(&folder, capture.set, table);
                 let with = |schema: DeclaredSchema| {
-                    Box::new(move || DebeziumJson::builder().declared(schema.clone()).build().unwrap())
-                        as Box<dyn Fn() -> _>
+                    Box::new(move || DebeziumJson::builder().declared(schema.clone()).build().unwrap()) as Make
                 };
                 vec![("Connect", with(connect)), ("Avro", with(avro))]
             };

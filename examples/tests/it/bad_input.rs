@@ -6,6 +6,7 @@ use std::path::Path;
 use examples::{Failure, OnBadMessage, Summary};
 use kafka_source::{CaptureReader, CapturedRecord};
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::cells::Cell;
 use crate::replays::{Replay, sound_rows};
@@ -324,4 +325,64 @@ async fn messages_that_all_lack_a_key_ask_for_its_columns() {
         other => panic!("{other:?}"),
     }
     assert!(!table.exists());
+}
+
+/// Damages a byte of the columns behind the key, or takes it away, or writes a part of them twice.
+fn damaged(record: &CapturedRecord, mut below: impl FnMut(usize) -> usize) -> CapturedRecord {
+    let mut bytes = record.value.clone().unwrap();
+    let find = |word: &[u8]| bytes.windows(word.len()).position(|at| at == word).unwrap();
+    let (from, to) = (find(b"\"name\""), find(b"},\"source\""));
+    let at = from + below(to - from);
+    match below(3) {
+        0 => bytes[at] = b"\"{}[],:0-.eE\\x\xc3\x00"[below(16)],
+        1 => drop(bytes.remove(at)),
+        _ => drop(bytes.splice(at..at, bytes[from..at].to_vec())),
+    }
+    CapturedRecord { value: Some(bytes), ..record.clone() }
+}
+
+/// Whether a message has a member that no column is named after: that is a new column, no damage.
+fn has_new_column(record: &CapturedRecord) -> bool {
+    let value: Value = serde_json::from_slice(record.value.as_ref().unwrap()).unwrap_or_default();
+    let after = value["after"].as_object();
+    after.is_some_and(|after| {
+        after.keys().any(|name| !["id", "name", "stock", "price", "photo"].contains(&name.as_str()))
+    })
+}
+
+/// Whatever happens to the columns of a message, it becomes the row of its key or a dead letter, and no other row is touched.
+#[tokio::test]
+async fn damaged_messages_become_their_row_or_a_letter() {
+    const MESSAGES: i64 = 600;
+    let is_damaged = |id: i64| id % 3 == 2;
+    for declared in [Some(schema()), None] {
+        let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+        let mut below = |end: usize| {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (random >> 33) as usize % end
+        };
+        let mut message = |id| {
+            let whole = upsert(id, 'c', id, &item(id, "fine", 1));
+            let mut attempts = std::iter::repeat_with(|| damaged(&whole, &mut below));
+            if is_damaged(id) { attempts.find(|record| !has_new_column(record)).unwrap() } else { whole }
+        };
+        let sent: Vec<_> = (0..MESSAGES).map(&mut message).collect();
+        let folder = tempfile::tempdir().unwrap();
+        let done = Replay { declared, ..replay(50) }.run(folder.path(), &sent).await.unwrap();
+        let letters = letters(folder.path());
+        assert_eq!(letters.len() as u64, done.dead_letters);
+        assert!(letters.len() > 100, "{} letters", letters.len());
+        let mut ids = vec![];
+        for (letter, record) in letters {
+            assert!(is_damaged(record.offset) && record == sent[record.offset as usize], "{letter:?}");
+            ids.push(record.offset);
+        }
+        for row in sound_rows(folder.path()).await {
+            let Cell::Int(id) = row.cells["id"] else { panic!("{row:?}") };
+            assert!(is_damaged(id) || row.cells["name"] == Cell::Text("fine".to_owned()), "{row:?}");
+            ids.push(id);
+        }
+        ids.sort_unstable();
+        assert!(ids.into_iter().eq(0..MESSAGES));
+    }
 }

@@ -206,9 +206,8 @@ fn a_table_stays_what_it_was_made_as() {
 #[test]
 fn a_capture_with_rows_of_several_topics_asks_for_one() {
     let mut records = messages();
-    records.extend(
-        records[1..3].to_vec().into_iter().map(|record| CapturedRecord { topic: "others".to_owned(), ..record }),
-    );
+    let others = records[1..3].iter().cloned().map(|record| CapturedRecord { topic: "others".to_owned(), ..record });
+    records.extend(others.collect::<Vec<_>>());
     let shop = Shop::new(&records);
     shop.replay(&[]).failed(2, "--topic");
     assert_eq!(shop.summary(&["--topic", "others"])["upserts"], 2);

@@ -139,6 +139,10 @@ impl Topic {
 
     /// Changes that stand in the capture before, told by everything but their offset, time of sending and run.
     fn sent_again(&self) -> u64 {
+        if self.capture.inline {
+            // Recorded without a restart.
+            return 0;
+        }
         let mut seen = BTreeSet::new();
         let change = |record: &CapturedRecord| -> Option<String> {
             let mut value: Value = serde_json::from_slice(record.value.as_deref()?).unwrap();
@@ -146,9 +150,6 @@ impl Topic {
             value.retain(|name, _| !name.starts_with("ts_"));
             (value["op"] != "r").then(|| format!("{:?} {value:?}", record.key))
         };
-        if self.capture.inline {
-            return 0;
-        }
         self.records.iter().filter_map(change).filter(|change| !seen.insert(change.clone())).count() as u64
     }
 
@@ -203,22 +204,26 @@ fn on_all_cores(mut jobs: Vec<(Arc<Topic>, Replay)>, work: impl AsyncFn(&Topic, 
             scope.spawn(|| {
                 let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
                 while let Some((topic, replay)) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let name = Named(format!("{} {}, {replay:?}", topic.capture.name, topic.table));
+                    let _named = Named(topic, replay);
                     runtime.block_on(work(topic, replay));
-                    drop(name);
                 }
             });
         }
     });
 }
 
-/// Says what failed.
-struct Named(String);
+/// Says which job it was that failed.
+struct Named<'a>(&'a Topic, &'a Replay);
 
-impl Drop for Named {
+impl Drop for Named<'_> {
     fn drop(&mut self) {
+        let Self(Topic { capture, table, .. }, Replay { index, commit_every_rows, partition_by, .. }) = self;
         if std::thread::panicking() {
-            eprintln!("that was {}", self.0);
+            let partitions = partition_by.join(",");
+            eprintln!(
+                "in {} {table}, {index:?}, commits of {commit_every_rows} rows, partitions {partitions:?}",
+                capture.name
+            );
         }
     }
 }
