@@ -18,6 +18,8 @@ pub(crate) enum Fault {
     Syntax { at: usize, why: &'static str },
     /// JSON, but not what the column wants.
     Value { want: &'static str },
+    /// The column can take no value at all, of this or of any other message.
+    Unusable { why: &'static str },
 }
 
 impl Fault {
@@ -25,7 +27,9 @@ impl Fault {
     pub(crate) fn in_part(self, part: Part) -> DecodeError {
         match self {
             Self::Syntax { at, why } => DecodeError::Malformed { part, offset: at, reason: why },
-            Self::Value { want } => DecodeError::Malformed { part, offset: 0, reason: want },
+            Self::Value { want } | Self::Unusable { why: want } => {
+                DecodeError::Malformed { part, offset: 0, reason: want }
+            }
         }
     }
 
@@ -33,6 +37,7 @@ impl Fault {
     pub(crate) fn in_column(self, part: Part, column: &str) -> DecodeError {
         match self {
             Self::Value { want } => DecodeError::Value { column: column.to_owned(), reason: want.to_owned() },
+            Self::Unusable { why } => DecodeError::schema(column, why),
             syntax @ Self::Syntax { .. } => syntax.in_part(part),
         }
     }

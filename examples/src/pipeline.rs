@@ -136,6 +136,20 @@ impl Pipeline {
         self
     }
 
+    /// Refuses a table that this pipeline feeds from another topic: its rows would be taken for one another's.
+    ///
+    /// # Errors
+    /// Naming the other topic.
+    pub fn reads_only(&self, topic: &str) -> Result<(), Failure> {
+        let topics = self.writer.as_ref().map(|writer| &writer.committed().topics);
+        match topics.and_then(|topics| topics.keys().find(|other| *other != topic)) {
+            Some(other) => Err(Failure::usage(format!(
+                "the table is fed from the topic {other}, not {topic}: its rows would be taken for one another's"
+            ))),
+            None => Ok(()),
+        }
+    }
+
     /// What was done so far.
     #[must_use]
     pub fn summary(&self) -> &Summary {
@@ -194,6 +208,10 @@ impl Pipeline {
     }
 
     fn bad_message(&mut self, record: CapturedRecord, error: &DecodeError) -> Result<(), Failure> {
+        if matches!(error, DecodeError::UnsupportedSource { .. }) {
+            // No message of this source will do: what was asked for is refused.
+            return Err(Failure::usage(format!("{}: {error}", origin(&record))));
+        }
         if self.on_bad == OnBadMessage::Stop || !error.can_go_on() {
             return Err(Failure::failed(format!("{}: {error}", origin(&record))));
         }

@@ -17,7 +17,7 @@ use hudi_core::properties::keys;
 use hudi_core::schema::meta;
 
 use crate::compute::Compute;
-use crate::error::{Result, format};
+use crate::error::{Error, Result, format};
 use crate::file::{BaseFileFooter, BatchReader, java_less, read_footer};
 use crate::settings::Index;
 use crate::table::{Table, stored_index};
@@ -57,9 +57,9 @@ impl CheckReport {
 /// Where the store or a file cannot be read at all; what can be read and is wrong is in the report.
 pub async fn check_table(table: &Table) -> Result<CheckReport> {
     let mut report = CheckReport::default();
-    let stats = latest_stats(table).await?;
+    let (stats, listed) = latest_stats(table).await?;
     let slices = table.slices().await?;
-    check_objects(table, &stats, &mut report).await?;
+    check_objects(table, &stats, &listed, &mut report).await?;
     check_stats(&stats, &slices, table, &mut report);
     for (partition, slices) in &slices {
         let mut seen = HashSet::new();
@@ -73,22 +73,26 @@ pub async fn check_table(table: &Table) -> Result<CheckReport> {
 
 type Stats = BTreeMap<(String, String), WriteStat>;
 
-/// The newest stat of every file group, by partition and file id.
-async fn latest_stats(table: &Table) -> Result<Stats> {
-    let mut stats = Stats::new();
+/// The newest stat of every file group, by partition and file id; and every path that a commit lists.
+async fn latest_stats(table: &Table) -> Result<(Stats, HashSet<String>)> {
+    let (mut stats, mut listed) = (Stats::new(), HashSet::new());
     for instant in table.timeline.completed_writes() {
         let metadata = table.commit_metadata(instant).await?;
         for (partition, of_partition) in metadata.partition_to_write_stats {
             for stat in of_partition {
+                listed.insert(stat.path.clone());
                 stats.insert((partition.clone(), stat.file_id.clone()), stat);
             }
         }
     }
-    Ok(stats)
+    Ok((stats, listed))
 }
 
 /// Files that no instant answers for, and folders that Java would not read.
-async fn check_objects(table: &Table, stats: &Stats, report: &mut CheckReport) -> Result<()> {
+async fn check_objects(table: &Table, stats: &Stats, listed: &HashSet<String>, report: &mut CheckReport) -> Result<()> {
+    let folder = layout::archive_dir(table.timeline.layout(), table.properties.archive_folder());
+    let archived = !table.store.list(&folder).await?.is_empty();
+    let begins = table.timeline.instants().first().map(|instant| instant.time);
     let pending: HashSet<InstantTime> = table.timeline.pending().map(|instant| instant.time).collect();
     let mut has_data: HashSet<String> = HashSet::new();
     let mut is_partition: HashSet<String> = HashSet::new();
@@ -106,9 +110,9 @@ async fn check_objects(table: &Table, stats: &Stats, report: &mut CheckReport) -
             continue;
         };
         has_data.insert(partition.to_owned());
-        if !table.timeline.is_committed(&base.instant) && !pending.contains(&base.instant) {
-            report
-                .add(&object.path, "written by an instant that never completed and is not pending: it may become data");
+        let before_the_timeline = archived && begins.is_some_and(|begins| base.instant < begins);
+        if !listed.contains(&object.path) && !pending.contains(&base.instant) && !before_the_timeline {
+            report.add(&object.path, "no commit lists it, and it is not pending: it is data, or may become data");
         }
         let stat = stats.get(&(partition.to_owned(), base.file_id.to_string())).filter(|s| s.path == object.path);
         if let Some(stat) = stat.filter(|stat| stat.file_size_in_bytes != object.size_bytes) {
@@ -177,13 +181,11 @@ impl<'a> SliceCheck<'a> {
         report: &mut CheckReport,
     ) -> Result<()> {
         let Some(base) = &self.slice.base else { return Ok(()) };
-        let footer = read_footer(&self.table.store, &self.path, base.size_bytes).await?;
-        let filter = self.filter(&footer);
-        let mut reader = BatchReader::new(&self.table.store, &footer, None, &Compute::default())?;
-        while let Some(batch) = reader.next().await? {
-            self.check_batch(&batch, filter.as_ref(), seen)?;
+        match self.read(base.size_bytes, stat, seen).await {
+            // What cannot be decoded is a finding like any other.
+            Err(error @ (Error::Columns { .. } | Error::Corrupt { .. })) => report.problems.push(error.to_string()),
+            other => other?,
         }
-        self.check_footer(&footer, stat);
         report.files += 1;
         report.rows += self.rows;
         for (kind, examples) in &self.found {
@@ -194,6 +196,17 @@ impl<'a> SliceCheck<'a> {
                 report.add(&self.path, format!("{kind}: {} more", examples.len() - LISTED));
             }
         }
+        Ok(())
+    }
+
+    async fn read(&mut self, size_bytes: u64, stat: Option<&WriteStat>, seen: &mut HashSet<(u64, u64)>) -> Result<()> {
+        let footer = read_footer(&self.table.store, &self.path, size_bytes).await?;
+        let filter = self.filter(&footer);
+        let mut reader = BatchReader::new(&self.table.store, &footer, None, &Compute::default())?;
+        while let Some(batch) = reader.next().await? {
+            self.check_batch(&batch, filter.as_ref(), seen)?;
+        }
+        self.check_footer(&footer, stat);
         Ok(())
     }
 

@@ -25,15 +25,18 @@ use crate::commit::{Completed, request};
 use crate::cow::{FileMeta, Rewrite};
 use crate::error::{Error, Result, format};
 use crate::file::{BaseFileFooter, EncoderSpec, Encoding, scan};
+use crate::outcome::{CommitOutcome, Committed};
 use crate::plan::{Plan, PlannedFile, Planner};
+use crate::session::Session;
 use crate::store::Created;
 use crate::table::{self, Table};
 use crate::types::table_schema;
-use crate::writer::{CommitOutcome, Committed, TableWriter};
 
 /// A commit on its way.
 pub(crate) struct Flush<'a> {
-    pub(crate) writer: &'a mut TableWriter,
+    pub(crate) session: &'a mut Session,
+    /// What the commit's `extraMetadata` carries of ours beside the schema.
+    pub(crate) positions: BTreeMap<String, String>,
     pub(crate) originals: &'a (dyn Fn(&Origin) -> Option<Original> + Sync),
 }
 
@@ -49,8 +52,8 @@ impl Flush<'_> {
         if let Some(with) = self.foreign_commit().await? {
             return Ok(CommitOutcome::Conflicted { with });
         }
-        let setting = self.writer.parts.settings.foreign_metadata_table;
-        table::drop_metadata_table(&self.writer.parts.store, setting, &*self.writer.parts.clock).await?;
+        let setting = self.session.parts.settings.foreign_metadata_table;
+        table::drop_metadata_table(&self.session.parts.store, setting, &*self.session.parts.clock).await?;
         let (changes, plan) = self.plan().await?;
         self.bury(&changes, &plan)?;
         self.write(changes, plan).await
@@ -58,39 +61,39 @@ impl Flush<'_> {
 
     /// The newest commit that was completed since the table was read.
     async fn foreign_commit(&mut self) -> Result<Option<InstantTime>> {
-        let writer = &mut *self.writer;
-        let timeline = table::read_timeline(&writer.parts.store, &writer.table.properties).await?;
+        let session = &mut *self.session;
+        let timeline = table::read_timeline(&session.parts.store, &session.table.properties).await?;
         let newest = |timeline: &Timeline| timeline.completed_writes().next_back().map(|i| i.time);
-        let (known, found) = (newest(&writer.table.timeline), newest(&timeline));
-        writer.table.timeline = timeline;
+        let (known, found) = (newest(&session.table.timeline), newest(&timeline));
+        session.table.timeline = timeline;
         Ok(found.filter(|_| found != known))
     }
 
     async fn plan(&mut self) -> Result<(Arc<ChangeSet>, Plan)> {
-        let writer = &mut *self.writer;
-        let columns = match &writer.columns {
-            Some(columns) if writer.buffer.rows() > 0 => Arc::clone(columns),
+        let session = &mut *self.session;
+        let columns = match &session.columns {
+            Some(columns) if session.buffer.rows() > 0 => Arc::clone(columns),
             _ => Arc::new(Schema::empty()),
         };
         let kind = columns.field_with_name(columns::ORDER).ok().and_then(|f| OrderKind::of(f.data_type()));
-        let (buffer, table_columns) = (std::mem::take(&mut writer.buffer), Arc::clone(&columns));
+        let (buffer, table_columns) = (std::mem::take(&mut session.buffer), Arc::clone(&columns));
         let join = move || buffer.into_change_set(&table_columns, kind.unwrap_or(OrderKind::Long));
-        let changes = Arc::new(writer.parts.compute.run(join).await?);
+        let changes = Arc::new(session.parts.compute.run(join).await?);
         if changes.ops.is_empty() {
             return Ok((changes, Plan::default()));
         }
         let planner = Planner {
-            store: &writer.parts.store,
-            clock: &*writer.parts.clock,
-            compute: &writer.parts.compute,
+            store: &session.parts.store,
+            clock: &*session.parts.clock,
+            compute: &session.parts.compute,
             changes: &changes,
-            index: writer.index,
-            key_fields: &writer.keys.record_key_fields,
-            target_file_bytes: writer.parts.settings.target_file_bytes,
+            index: session.index,
+            key_fields: &session.keys.record_key_fields,
+            target_file_bytes: session.parts.settings.target_file_bytes,
             order_column: columns.index_of(columns::ORDER).map_err(Error::columns("plan", "a commit"))?,
-            deletes_must_be_found: table::is_immutable(&writer.table.properties),
+            deletes_must_be_found: table::is_immutable(&session.table.properties),
         };
-        let (planner, table) = (&planner, &writer.table);
+        let (planner, table) = (&planner, &session.table);
         let plans = by_partition(&changes.partitions).into_iter().map(|(partition, rows)| async move {
             let slices = table.slices_of(&partition).await?;
             planner.plan(&partition, rows, slices).await
@@ -110,19 +113,19 @@ impl Flush<'_> {
             let original = (self.originals)(origin).ok_or_else(|| {
                 Error::refused(format!("the change {origin}"), format!("{reason}; its message is not at hand"))
             })?;
-            self.writer.letters.push(DeadLetter { stage: Stage::Write, reason: reason.to_owned(), original });
+            self.session.letters.push(DeadLetter { stage: Stage::Write, reason: reason.to_owned(), original });
         }
         Ok(())
     }
 
     /// Requested → inflight → markers → files → completed.
     async fn write(self, changes: Arc<ChangeSet>, plan: Plan) -> Result<CommitOutcome> {
-        let writer = self.writer;
-        let store = writer.parts.store.clone();
-        let requested = request(&store, &writer.table.timeline, &*writer.parts.clock).await?;
+        let session = self.session;
+        let store = session.parts.store.clone();
+        let requested = request(&store, &session.table.timeline, &*session.parts.clock).await?;
         let instant = requested.time();
         let ignored_changes = plan.ignored;
-        let jobs = jobs(plan.files, instant, &*writer.parts.clock);
+        let jobs = jobs(plan.files, instant, &*session.parts.clock);
         let mut metadata = CommitMetadata { operation_type: WriteOperation::Upsert, ..CommitMetadata::default() };
         for job in &jobs {
             metadata.add(announced(job));
@@ -130,18 +133,18 @@ impl Flush<'_> {
         let markers: Vec<Marker> = jobs.iter().map(marker).collect();
         let inflight = requested.inflight(&metadata, &markers).await?;
 
-        let letters = std::mem::take(&mut writer.letters);
+        let letters = std::mem::take(&mut session.letters);
         write_dead_letters(&store, instant, &letters).await?;
-        let written = write_files(writer, &changes, jobs, instant).await?;
+        let written = write_files(session, &changes, jobs, instant).await?;
 
         let mut metadata = CommitMetadata { operation_type: WriteOperation::Upsert, ..CommitMetadata::default() };
-        metadata.extra_metadata.extend(writer.positions());
-        if let Some(columns) = &writer.columns {
-            let schema = avro::to_avro(writer.table.properties.name(), columns).map_err(format)?;
+        metadata.extra_metadata.extend(self.positions);
+        if let Some(columns) = &session.columns {
+            let schema = avro::to_avro(session.table.properties.name(), columns).map_err(format)?;
             metadata.set_schema(schema);
         }
         // Unique to this attempt: tells our completed instant from another's.
-        let attempt = crate::clock::uuid_text(writer.parts.clock.unique_id());
+        let attempt = crate::clock::uuid_text(session.parts.clock.unique_id());
         metadata.extra_metadata.insert(ATTEMPT_KEY.to_owned(), attempt);
         for stat in &written {
             metadata.add(stat.clone());
@@ -149,7 +152,7 @@ impl Flush<'_> {
         if inflight.complete(&metadata).await? == Completed::Taken {
             return Ok(CommitOutcome::Conflicted { with: instant });
         }
-        writer.table = next_table(&writer.table, writer.columns.clone(), instant);
+        session.table = next_table(&session.table, session.columns.clone(), instant);
         Ok(CommitOutcome::Committed(summed(instant, &written, ignored_changes, letters.len())))
     }
 }
@@ -225,26 +228,26 @@ async fn write_dead_letters(
 
 /// Writes all files, several at a time; the stats are in the order of the jobs.
 async fn write_files(
-    writer: &TableWriter,
+    session: &Session,
     changes: &Arc<ChangeSet>,
     jobs: Vec<Job>,
     instant: InstantTime,
 ) -> Result<Vec<WriteStat>> {
-    let Some(columns) = writer.columns.as_ref().filter(|_| !jobs.is_empty()) else {
+    let Some(columns) = session.columns.as_ref().filter(|_| !jobs.is_empty()) else {
         return Ok(vec![]);
     };
-    let settings = &writer.parts.settings;
+    let settings = &session.parts.settings;
     let encoding = Encoding { compression: settings.compression, row_group_bytes: settings.row_group_bytes };
-    let spec = EncoderSpec::new(writer.table.properties.name(), columns, encoding)?;
-    ensure_partitions(writer, &jobs, instant).await?;
-    let written = jobs.into_iter().map(|job| write_file(writer, &spec, changes, job, instant));
-    futures::stream::iter(written).buffered(writer.parts.compute.parallel()).try_collect().await
+    let spec = EncoderSpec::new(session.table.properties.name(), columns, encoding)?;
+    ensure_partitions(session, &jobs, instant).await?;
+    let written = jobs.into_iter().map(|job| write_file(session, &spec, changes, job, instant));
+    futures::stream::iter(written).buffered(session.parts.compute.parallel()).try_collect().await
 }
 
-async fn ensure_partitions(writer: &TableWriter, jobs: &[Job], instant: InstantTime) -> Result<()> {
+async fn ensure_partitions(session: &Session, jobs: &[Job], instant: InstantTime) -> Result<()> {
     let mut partitions: Vec<&str> = jobs.iter().map(|job| job.file.partition.as_str()).collect();
     partitions.dedup();
-    let store = &writer.parts.store;
+    let store = &session.parts.store;
     let ensured = partitions.into_iter().map(|partition| async move {
         let path = layout::partition_metadata(partition);
         if store.get(&path).await?.is_some() {
@@ -260,7 +263,7 @@ async fn ensure_partitions(writer: &TableWriter, jobs: &[Job], instant: InstantT
 }
 
 async fn write_file(
-    writer: &TableWriter,
+    session: &Session,
     spec: &EncoderSpec,
     changes: &Arc<ChangeSet>,
     job: Job,
@@ -275,8 +278,8 @@ async fn write_file(
     let carried = file.stored.as_ref().and_then(|stored| carried_filter(&stored.footer, inserts));
     let expected_rows = stored_rows + inserts;
     let (spec, changes, plan) = (spec.clone(), Arc::clone(changes), file.plan);
-    let compute = &writer.parts.compute;
-    let store = &writer.parts.store;
+    let compute = &session.parts.compute;
+    let store = &session.parts.store;
     let mut rewrite = compute.run(move || Ok(Rewrite::new(&spec, changes, plan, meta, carried, expected_rows))).await?;
     let mut upload = store.upload(path.clone());
     if let Some(stored) = &file.stored {

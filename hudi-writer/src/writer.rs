@@ -8,7 +8,6 @@ use arrow::datatypes::{Schema, SchemaRef};
 use hudi_core::change::{ChangeBatch, Op, OrderKind, Origin, columns};
 use hudi_core::checkpoint::{Checkpoint, Verdict};
 use hudi_core::dead_letter::{DeadLetter, Original, Stage};
-use hudi_core::instant::InstantTime;
 use hudi_core::key::{KeySpec, bucket_safe};
 use hudi_core::schema::evolution::evolve;
 
@@ -18,72 +17,10 @@ use crate::components::Components;
 use crate::error::{Error, Result, format};
 use crate::flush::{self, Flush};
 use crate::lock::lock;
+use crate::outcome::{CommitOutcome, Refused, Taken};
+use crate::session::Session;
 use crate::settings::Index;
 use crate::table::{self, Table, gate_for_writing, read_history, stored_index};
-
-/// What became of the changes of a batch.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-#[must_use]
-pub struct Taken {
-    /// Inserts, updates and snapshot rows that wait for the commit.
-    pub upserts: u64,
-    /// Deletes that wait for the commit.
-    pub deletes: u64,
-    /// Changes that the broker sent again: below the checkpoint's offset.
-    pub covered: u64,
-    /// Changes that the source's connector sent again: by the checkpoint's mark.
-    pub redelivered: u64,
-    /// Changes that cannot be in the table. Give their messages to [`TableWriter::dead_letter`] before the commit.
-    pub refused: Vec<Refused>,
-}
-
-/// A change that cannot be in the table.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refused {
-    /// The change's message.
-    pub origin: Origin,
-    /// Where on its way it failed.
-    pub stage: Stage,
-    /// Why. Holds no row value.
-    pub reason: String,
-}
-
-/// How a commit ended. All of these are ordinary endings.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[must_use]
-pub enum CommitOutcome {
-    /// The changes and the checkpoint are in the table.
-    Committed(Committed),
-    /// There was nothing to commit: no change, no dead letter, no new position.
-    Empty,
-    /// Another writer committed since this one was opened. Nothing of ours is in the table: open it again, and send
-    /// everything after its checkpoint.
-    Conflicted {
-        /// The other writer's newest commit.
-        with: InstantTime,
-    },
-}
-
-/// What a commit did.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Committed {
-    /// The commit's instant.
-    pub instant: InstantTime,
-    /// Rows that are new in the table.
-    pub inserted_rows: u64,
-    /// Rows that were replaced.
-    pub updated_rows: u64,
-    /// Rows that are gone.
-    pub deleted_rows: u64,
-    /// Changes that were older than what they met.
-    pub ignored_changes: u64,
-    /// Base files that were written.
-    pub files: u64,
-    /// Their bytes.
-    pub bytes: u64,
-    /// Messages that could not become rows, in `.hoodie/.cdc/dead_letters/<instant>.jsonl`.
-    pub dead_letters: u64,
-}
 
 /// Writes one table: made by a [`WriterBuilder`](crate::WriterBuilder). One commit at a time; concurrency is inside a call.
 ///
@@ -91,14 +28,7 @@ pub struct Committed {
 /// rolled back then, and the checkpoint says where to go on.
 #[derive(Debug)]
 pub struct TableWriter {
-    pub(crate) parts: Components,
-    pub(crate) table: Table,
-    pub(crate) keys: KeySpec,
-    pub(crate) index: Index,
-    /// The table's columns once the buffered changes are in it.
-    pub(crate) columns: Option<SchemaRef>,
-    pub(crate) buffer: Buffer,
-    pub(crate) letters: Vec<DeadLetter>,
+    session: Session,
     checkpoint: Checkpoint,
     /// The checkpoint of the newest commit.
     committed: Checkpoint,
@@ -118,19 +48,16 @@ impl TableWriter {
         let table = Table::load(parts.store.clone()).await?;
         let history = read_history(&table).await?;
         let checkpoint = history.checkpoint(&parts.settings.pipeline)?;
-        Ok(Self {
+        let session = Session {
             keys: KeySpec::of(&table.properties),
             index: stored_index(&table.properties)?,
             columns: table.columns.clone(),
             buffer: Buffer::default(),
             letters: vec![],
-            committed: checkpoint.clone(),
-            checkpoint,
-            carried: history.checkpoints,
-            failed: false,
             table,
             parts,
-        })
+        };
+        Ok(Self { session, committed: checkpoint.clone(), checkpoint, carried: history.checkpoints, failed: false })
     }
 
     /// How far the pipeline got: what is committed, and what is buffered.
@@ -148,33 +75,34 @@ impl TableWriter {
     /// The table as of the last commit, or of the opening.
     #[must_use]
     pub fn table(&self) -> &Table {
-        &self.table
+        &self.session.table
     }
 
     /// How keys are routed to file groups.
     #[must_use]
     pub fn index(&self) -> Index {
-        self.index
+        self.session.index
     }
 
     /// The source's columns in the table, ours not among them; `None` before the first row.
     #[must_use]
     pub fn source_columns(&self) -> Option<Schema> {
         let ours = [columns::OP, columns::ORDER, columns::SOURCE_TS];
-        let fields = self.columns.as_ref()?.fields().iter().filter(|field| !ours.contains(&field.name().as_str()));
+        let fields =
+            self.session.columns.as_ref()?.fields().iter().filter(|field| !ours.contains(&field.name().as_str()));
         Some(Schema::new(fields.cloned().collect::<Vec<_>>()))
     }
 
     /// Changes that wait for the commit.
     #[must_use]
     pub fn buffered_rows(&self) -> usize {
-        self.buffer.rows()
+        self.session.buffer.rows()
     }
 
     /// Bytes of memory that they take, about.
     #[must_use]
     pub fn buffered_bytes(&self) -> usize {
-        self.buffer.bytes()
+        self.session.buffer.bytes()
     }
 
     /// Takes changes, in the order of their arrival. What is in the table already is dropped and counted.
@@ -195,15 +123,15 @@ impl TableWriter {
         let is_taken = |row: usize| verdicts[row] == Verdict::New && keys.is_valid(row) && partitions.is_valid(row);
         let taken: BooleanArray = (0..batch.num_rows()).map(|row| Some(is_taken(row))).collect();
         let epoch = checkpoint.epoch(&batch.source);
-        self.buffer.add(batch, &taken, keys, partitions, epoch)?;
-        (self.checkpoint, self.columns) = (checkpoint, Some(columns));
+        self.session.buffer.add(batch, &taken, keys, partitions, epoch)?;
+        (self.checkpoint, self.session.columns) = (checkpoint, Some(columns));
         Ok(counted(batch, &verdicts, &taken, refused))
     }
 
     fn columns_with(&self, batch: &ChangeBatch) -> Result<SchemaRef> {
         let kind = batch.order_kind();
         let incoming = with_our_columns(batch.rows.schema_ref(), kind);
-        let Some(table) = &self.columns else {
+        let Some(table) = &self.session.columns else {
             hudi_core::schema::names::verify(&incoming).map_err(format)?;
             return Ok(Arc::new(incoming));
         };
@@ -223,17 +151,17 @@ impl TableWriter {
         verdicts: &[Verdict],
     ) -> Result<(arrow::array::StringArray, arrow::array::StringArray, Vec<Refused>)> {
         let mut refused: BTreeMap<usize, String> = BTreeMap::new();
-        let keys = self.keys.record_keys(&batch.rows).map_err(format)?;
-        let partitions = self.keys.partition_paths(&batch.rows).map_err(format)?;
+        let keys = self.session.keys.record_keys(&batch.rows).map_err(format)?;
+        let partitions = self.session.keys.partition_paths(&batch.rows).map_err(format)?;
         refused.extend(keys.refused.into_iter().chain(partitions.refused));
-        let named = self.keys.record_key_fields.iter().chain(&self.keys.partition_fields);
+        let named = self.session.keys.record_key_fields.iter().chain(&self.session.keys.partition_fields);
         for (column, name) in named.filter_map(|name| Some((batch.rows.schema_ref().index_of(name).ok()?, name))) {
             let Some(mask) = &batch.unsent[column] else { continue };
             refused.extend(mask.set_indices().map(|row| (row, format!("the source did not send `{name}`"))));
         }
-        if let Index::Bucket(_) = self.index {
+        if let Index::Bucket(_) = self.session.index {
             for (row, key) in keys.keys.iter().enumerate().filter_map(|(row, key)| Some((row, key?))) {
-                if let Err(reason) = bucket_safe(key, &self.keys.record_key_fields) {
+                if let Err(reason) = bucket_safe(key, &self.session.keys.record_key_fields) {
                     refused.insert(row, reason);
                 }
             }
@@ -254,7 +182,7 @@ impl TableWriter {
     pub fn dead_letter(&mut self, letter: DeadLetter) {
         let origin = &letter.original.origin;
         self.checkpoint.advance(&origin.topic, origin.partition, origin.offset + 1);
-        self.letters.push(letter);
+        self.session.letters.push(letter);
     }
 
     /// Commits everything that was taken, with the checkpoint, in one instant.
@@ -268,13 +196,14 @@ impl TableWriter {
     /// Whatever the store or the files say. The table is the old one; open it again.
     pub async fn commit(&mut self, originals: &(dyn Fn(&Origin) -> Option<Original> + Sync)) -> Result<CommitOutcome> {
         self.refuse_if_failed()?;
-        if self.buffer.rows() == 0 && self.letters.is_empty() && self.checkpoint == self.committed {
+        if self.session.buffer.rows() == 0 && self.session.letters.is_empty() && self.checkpoint == self.committed {
             return Ok(CommitOutcome::Empty);
         }
         self.failed = true;
-        let _alone = lock(self.parts.store.url()).await;
-        self.carried.insert(Checkpoint::key(&self.parts.settings.pipeline), self.checkpoint.to_json());
-        let outcome = Flush { writer: self, originals }.run().await?;
+        let _alone = lock(self.session.parts.store.url()).await;
+        self.carried.insert(Checkpoint::key(&self.session.parts.settings.pipeline), self.checkpoint.to_json());
+        let positions = self.positions();
+        let outcome = Flush { session: &mut self.session, positions, originals }.run().await?;
         if let CommitOutcome::Committed(_) = &outcome {
             self.committed = self.checkpoint.clone();
             self.failed = false;
@@ -283,7 +212,7 @@ impl TableWriter {
     }
 
     /// What a commit's `extraMetadata` carries of ours.
-    pub(crate) fn positions(&self) -> BTreeMap<String, String> {
+    fn positions(&self) -> BTreeMap<String, String> {
         let mut positions = self.carried.clone();
         if let Some(streamer) = self.checkpoint.streamer_text() {
             positions.insert(hudi_core::checkpoint::STREAMER_KEY.to_owned(), streamer);

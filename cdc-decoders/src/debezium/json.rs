@@ -15,6 +15,7 @@ use super::changes::{Changes, fingerprint};
 use super::envelope::{self, Image, MEMBERS, Seen};
 use super::key::KeyRead;
 use super::plan::column_name;
+use super::rows::Absent;
 use super::schema::{DeclaredSchema, ValueSchema};
 use super::source::{Connector, Source, malformed};
 use super::topic::{Plain, Topic};
@@ -85,6 +86,16 @@ impl DebeziumJsonBuilder {
             bytes: 0,
         })
     }
+}
+
+const NO_OLD_KEY: &str = "the source does not send the row before an update, so that a row which changes it would be left behind: \
+                          use the columns of the message key, or let the source send it (PostgreSQL: REPLICA IDENTITY FULL)";
+const UNTOLD_OLD_KEY: &str = "it is not in the message key, and `before` does not tell what it was, or holds a value that also stands \
+                              there when the source does not know";
+
+/// Whether a value is what PostgreSQL puts for a column that it knows nothing of.
+fn is_a_default(value: &str) -> bool {
+    matches!(value, "null" | "0" | "0.0" | "false" | "\"\"")
 }
 
 /// Decodes Debezium's JSON.
@@ -218,6 +229,9 @@ impl DebeziumJson {
         let before = object(&payload.scan, members.before)?;
         let after = object(&payload.scan, members.after)?;
         let change = Change { message, source, op, key, before, after, after_is_read: members.after_is_read };
+        if self.topic.key.overridden() {
+            self.tells_the_old_key(&change)?;
+        }
         match op {
             Op::Delete => self.delete(&change)?,
             Op::Insert | Op::Update | Op::Snapshot => self.upsert(&change)?,
@@ -274,7 +288,7 @@ impl DebeziumJson {
             self.bytes += before.rest().len();
             rows.read(&mut before, Part::Value, true, &self.unavailable)?;
         }
-        rows.close(change.leaves_out())?;
+        rows.close(Absent::NotSent, change.leaves_out())?;
         self.bytes += ROW_BYTES;
         let fingerprint = change.fingerprint(Op::Delete, change.before.as_ref());
         self.changes.push(change.message, change.source, Op::Delete, fingerprint)
@@ -294,20 +308,46 @@ impl DebeziumJson {
         {
             rows.read(&mut key.clone(), Part::Key, true, &self.unavailable)?;
         }
-        rows.close(change.leaves_out())?;
+        let absent = if change.op == Op::Update { Absent::NotSent } else { Absent::Null };
+        rows.close(absent, change.leaves_out())?;
         self.bytes += after.rest().len() + ROW_BYTES;
         let fingerprint = change.fingerprint(change.op, change.after.as_ref());
         self.changes.push(change.message, change.source, change.op, fingerprint)
     }
 
-    /// Whether an update changes the user's key columns, as far as `before` tells: nulls there tell nothing.
+    /// Refuses what may leave a row behind: the user's key has a column that is not in the message key, and `before` does not
+    /// tell what it was. PostgreSQL without REPLICA IDENTITY FULL sends no `before` with updates, and with deletes one that
+    /// holds the type's default wherever it knows nothing.
+    fn tells_the_old_key(&self, change: &Change<'_, '_>) -> Result<(), DecodeError> {
+        if !matches!(change.op, Op::Update | Op::Delete) {
+            return Ok(());
+        }
+        for column in self.topic.key.columns() {
+            let in_key = change.key.as_ref().map(|key| member(key.clone(), column)).transpose().map_err(in_value)?;
+            if in_key.flatten().is_some() {
+                continue;
+            }
+            let Some(before) = &change.before else {
+                let what = format!("key column `{column}`, which is not in the message key");
+                return Err(DecodeError::UnsupportedSource { what, why: NO_OLD_KEY });
+            };
+            let old = member(before.clone(), column).map_err(in_value)?;
+            let by_default = change.source.connector == Connector::Postgres && old.is_some_and(is_a_default);
+            if old.is_none() || by_default {
+                return Err(DecodeError::Value { column: column.clone(), reason: UNTOLD_OLD_KEY.to_owned() });
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether an update changes the user's key columns.
     fn moves(&self, change: &Change<'_, '_>) -> Result<bool, DecodeError> {
         let (Some(before), Some(after)) = (&change.before, &change.after) else { return Ok(false) };
         let mut moved = false;
         for column in self.topic.key.columns() {
-            let old = member(before.clone(), column).map_err(in_value)?.filter(|old| *old != "null");
-            let Some(old) = old else { return Ok(false) };
-            moved |= member(after.clone(), column).map_err(in_value)?.is_some_and(|new| new != old);
+            let old = member(before.clone(), column).map_err(in_value)?;
+            let new = member(after.clone(), column).map_err(in_value)?;
+            moved |= old.is_some() && new.is_some() && old != new;
         }
         Ok(moved)
     }

@@ -66,6 +66,15 @@ struct Lookalike {
     certain: bool,
 }
 
+/// What it means that an image lacks a column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Absent {
+    /// The source had no such column: the image is the whole row.
+    Null,
+    /// The source did not send it.
+    NotSent,
+}
+
 /// The columns, the rows in them, and what a message did to them so far.
 #[derive(Debug, Default)]
 pub(crate) struct Rows {
@@ -73,6 +82,8 @@ pub(crate) struct Rows {
     by_name: HashMap<String, usize>,
     /// Closed rows.
     rows: usize,
+    /// Closed rows whose image may lack columns that the row has.
+    partial: Vec<usize>,
     /// The key columns, there or not.
     keys: Vec<String>,
     values: Values,
@@ -163,6 +174,7 @@ impl Rows {
             }
         }
         self.rows = self.undo.rows;
+        self.partial.truncate(self.partial.partition_point(|row| *row < self.rows));
         self.values.clamped = self.undo.clamped;
         self.clear_open();
     }
@@ -282,7 +294,7 @@ impl Rows {
         }
         let mut column = RowColumn::new(&FieldPlan::new(&name, Reading::Inferred))?;
         column.column = Column::Null(self.rows);
-        column.unsent = (0..self.rows).collect();
+        column.unsent.clone_from(&self.partial);
         Ok(self.add(column))
     }
 
@@ -301,9 +313,9 @@ impl Rows {
         self.columns.iter().filter(read).count() < self.keys.len()
     }
 
-    /// Closes the open row: columns that it lacks were not sent; nor were values that look like the placeholder, if
-    /// `not_sent` says that it stands for that here.
-    pub(crate) fn close(&mut self, not_sent: bool) -> Result<(), DecodeError> {
+    /// Closes the open row. `absent` says what columns mean that it lacks; values that look like the placeholder were not
+    /// sent, if `not_sent` says that it stands for that here.
+    pub(crate) fn close(&mut self, absent: Absent, not_sent: bool) -> Result<(), DecodeError> {
         let row = self.rows;
         for lookalike in self.lookalikes.drain(..) {
             let column = &mut self.columns[lookalike.column];
@@ -317,7 +329,13 @@ impl Rows {
             }
         }
         for column in self.columns.iter_mut().filter(|column| column.column.len() == row) {
-            column.not_sent(row);
+            match absent {
+                Absent::Null => column.column.push_null(),
+                Absent::NotSent => column.not_sent(row),
+            }
+        }
+        if absent == Absent::NotSent {
+            self.partial.push(row);
         }
         self.rows += 1;
         Ok(())
@@ -327,6 +345,7 @@ impl Rows {
     /// ever seen have no type yet and are left out.
     pub(crate) fn finish(&mut self) -> Result<(RecordBatch, Vec<Option<BooleanBuffer>>), ArrowError> {
         let rows = std::mem::take(&mut self.rows);
+        self.partial.clear();
         let (mut fields, mut arrays, mut unsent): (Vec<Field>, Vec<ArrayRef>, Vec<_>) = Default::default();
         for column in &mut self.columns {
             let untyped = matches!(column.column, Column::Null(_));
@@ -368,7 +387,7 @@ mod tests {
 
     fn push(rows: &mut Rows, json: &str) -> Result<(), DecodeError> {
         rows.begin();
-        let done = read(rows, json).and_then(|()| rows.close(true));
+        let done = read(rows, json).and_then(|()| rows.close(Absent::NotSent, true));
         if done.is_err() {
             rows.roll_back();
         }

@@ -84,7 +84,9 @@ impl Values {
             (Reading::Map(value), Column::Map(c)) => self.map(scan, value, c)?,
             (Reading::Struct(fields), Column::Struct(c)) => self.members(scan, fields, c)?,
             (Reading::Refused(_), _) => {
-                return Err(want("the stored column's type needs a schema: declare one, or let the connector send it"));
+                return Err(Fault::Unusable {
+                    why: "the type of the stored column needs a schema: declare one, or let the connector send it",
+                });
             }
             _ => return Err(want("the column is of another type than its plan")),
         }

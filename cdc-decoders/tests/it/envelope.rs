@@ -72,7 +72,7 @@ fn operations_give_rows() {
     let batch = flush(&mut decoder);
     assert_eq!(batch.ops, [Op::Snapshot, Op::Insert, Op::Update, Op::Delete, Op::Delete]);
     let rows: Vec<_> = (0..5).map(|i| row(&batch, i)).collect();
-    assert_eq!(rows, ["id=1 a=x b=?", "id=2 a=null b=?", "id=2 a=? b=?", "id=2 a=y b=true", "id=3 a=? b=?"]);
+    assert_eq!(rows, ["id=1 a=x b=null", "id=2 a=null b=null", "id=2 a=? b=?", "id=2 a=y b=true", "id=3 a=? b=?"]);
     assert_eq!((&*batch.topic, &*batch.source, &batch.key_columns), ("t", "pg", &vec!["id".to_owned()]));
     let orders = batch.orders.as_primitive::<Int64Type>();
     assert!(orders.is_null(0) && orders.values()[1..] == [34; 4]);
@@ -285,13 +285,12 @@ fn keys_that_the_user_names_move_rows() {
     let update = |before: &str, after: &str| envelope(MARIA, "u", before, after);
     add(&mut decoder, key, &update(r#"{"id":1,"region":"eu","a":"x"}"#, r#"{"id":1,"region":"us","a":"y"}"#));
     add(&mut decoder, key, &update(r#"{"id":1,"region":"us","a":"y"}"#, r#"{"id":1,"region":"us","a":"z"}"#));
-    add(&mut decoder, key, &update("null", r#"{"id":1,"region":"ap"}"#));
     add(&mut decoder, key, &update(r#"{"id":1,"region":null}"#, r#"{"id":1,"region":"ap"}"#));
     add(&mut decoder, Some("\"1\""), &envelope(MARIA, "d", r#"{"id":1,"region":"ap"}"#, "null"));
     let batch = flush(&mut decoder);
-    assert_eq!(batch.ops, [Op::Delete, Op::Update, Op::Update, Op::Update, Op::Update, Op::Delete]);
+    assert_eq!(batch.ops, [Op::Delete, Op::Update, Op::Update, Op::Delete, Op::Update, Op::Delete]);
     let rows: Vec<_> = (0..6).map(|i| row(&batch, i)).collect();
-    assert_eq!(rows[..3], ["id=1 region=eu a=x", "id=1 region=us a=y", "id=1 region=us a=z"]);
+    assert_eq!(rows[..4], ["id=1 region=eu a=x", "id=1 region=us a=y", "id=1 region=us a=z", "id=1 region=null a=?"]);
     assert_eq!(rows[5], "id=1 region=ap a=?");
     assert_eq!(batch.key_columns, ["region", "id"]);
     assert_ne!(batch.fingerprints[0], batch.fingerprints[1]);
@@ -449,4 +448,22 @@ fn a_key_column_keeps_its_type() {
     assert!(error.to_string().contains("key column"), "{error}");
     add(&mut decoder, Some(r#"{"id":2}"#), &envelope(MARIA, "c", "null", r#"{"id":2}"#));
     assert_eq!(row(&flush(&mut decoder), 1), "id=2");
+}
+
+#[test]
+fn a_key_of_the_users_that_could_leave_rows_behind_is_refused() {
+    let keyed = || DebeziumJson::builder().key_columns(vec!["id".to_owned(), "region".to_owned()]).build().unwrap();
+    let (key, row) = (Some(r#"{"id":1}"#), r#"{"id":1,"region":"b"}"#);
+    add(&mut keyed(), key, &envelope(PG, "c", "null", row));
+    let error = refuse(&mut keyed(), key, &envelope(PG, "u", "null", row));
+    assert!(!error.can_go_on() && error.to_string().contains("REPLICA IDENTITY FULL"), "{error}");
+    let error = refuse(&mut keyed(), key, &envelope(PG, "d", r#"{"id":1,"region":""}"#, "null"));
+    assert!(error.can_go_on() && error.to_string().contains("region"), "{error}");
+    for source in [PG, MARIA] {
+        add(&mut keyed(), key, &envelope(source, "d", r#"{"id":1,"region":"a"}"#, "null"));
+        let mut moved = keyed();
+        add(&mut moved, key, &envelope(source, "u", r#"{"id":1,"region":"a"}"#, row));
+        assert_eq!(flush(&mut moved).ops, [Op::Delete, Op::Update]);
+    }
+    add(&mut keyed(), key, &envelope(MARIA, "d", r#"{"id":1,"region":""}"#, "null"));
 }

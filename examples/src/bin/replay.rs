@@ -88,6 +88,7 @@ async fn replay(arguments: Arguments) -> Result<(), Failure> {
     let mut pipeline = Pipeline::open(builder, template(&arguments), make)
         .await?
         .commit_every_rows(arguments.commit_every_rows.map_or(usize::MAX, |rows| rows as usize));
+    pipeline.reads_only(&topic)?;
     if arguments.stop_on_bad_message {
         pipeline = pipeline.on_bad_message(OnBadMessage::Stop);
     }
@@ -105,6 +106,9 @@ async fn replay(arguments: Arguments) -> Result<(), Failure> {
         }
     }
     progress.clear();
+    if messages == 0 {
+        return Err(Failure::failed(format!("{}: no message of the topic {topic}", arguments.input.display())));
+    }
     let summary = pipeline.finish().await?;
     let line = serde_json::to_string(&summary).map_err(|error| Failure::failed(error.to_string()))?;
     writeln!(std::io::stdout(), "{line}")?;

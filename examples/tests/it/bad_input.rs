@@ -341,15 +341,6 @@ fn damaged(record: &CapturedRecord, mut below: impl FnMut(usize) -> usize) -> Ca
     CapturedRecord { value: Some(bytes), ..record.clone() }
 }
 
-/// Whether a message has a member that no column is named after: that is a new column, no damage.
-fn has_new_column(record: &CapturedRecord) -> bool {
-    let value: Value = serde_json::from_slice(record.value.as_ref().unwrap()).unwrap_or_default();
-    let after = value["after"].as_object();
-    after.is_some_and(|after| {
-        after.keys().any(|name| !["id", "name", "stock", "price", "photo"].contains(&name.as_str()))
-    })
-}
-
 /// Whatever happens to the columns of a message, it becomes the row of its key or a dead letter, and no other row is touched.
 #[tokio::test]
 async fn damaged_messages_become_their_row_or_a_letter() {
@@ -363,8 +354,7 @@ async fn damaged_messages_become_their_row_or_a_letter() {
         };
         let mut message = |id| {
             let whole = upsert(id, 'c', id, &item(id, "fine", 1));
-            let mut attempts = std::iter::repeat_with(|| damaged(&whole, &mut below));
-            if is_damaged(id) { attempts.find(|record| !has_new_column(record)).unwrap() } else { whole }
+            if is_damaged(id) { damaged(&whole, &mut below) } else { whole }
         };
         let sent: Vec<_> = (0..MESSAGES).map(&mut message).collect();
         let folder = tempfile::tempdir().unwrap();

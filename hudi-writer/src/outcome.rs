@@ -1,0 +1,69 @@
+//! How taking changes and committing them can end. All of these are ordinary endings.
+
+use hudi_core::change::Origin;
+use hudi_core::dead_letter::Stage;
+use hudi_core::instant::InstantTime;
+
+/// What became of the changes of a batch.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[must_use]
+pub struct Taken {
+    /// Inserts, updates and snapshot rows that wait for the commit.
+    pub upserts: u64,
+    /// Deletes that wait for the commit.
+    pub deletes: u64,
+    /// Changes that the broker sent again: below the checkpoint's offset.
+    pub covered: u64,
+    /// Changes that the source's connector sent again: by the checkpoint's mark.
+    pub redelivered: u64,
+    /// Changes that cannot be in the table. Give their messages to [`TableWriter::dead_letter`] before the commit.
+    pub refused: Vec<Refused>,
+}
+
+/// A change that cannot be in the table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// The change's message.
+    pub origin: Origin,
+    /// Where on its way it failed.
+    pub stage: Stage,
+    /// Why. Holds no row value.
+    pub reason: String,
+}
+
+/// How a commit ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+pub enum CommitOutcome {
+    /// The changes and the checkpoint are in the table.
+    Committed(Committed),
+    /// There was nothing to commit: no change, no dead letter, no new position.
+    Empty,
+    /// Another writer committed since this one was opened. Nothing of ours is in the table: open it again, and send
+    /// everything after its checkpoint.
+    Conflicted {
+        /// The other writer's newest commit.
+        with: InstantTime,
+    },
+}
+
+/// What a commit did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Committed {
+    /// The commit's instant.
+    pub instant: InstantTime,
+    /// Rows that are new in the table.
+    pub inserted_rows: u64,
+    /// Rows that were replaced.
+    pub updated_rows: u64,
+    /// Rows that are gone.
+    pub deleted_rows: u64,
+    /// Changes that were older than what they met.
+    pub ignored_changes: u64,
+    /// Base files that were written.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Messages that could not become rows, in `.hoodie/.cdc/dead_letters/<instant>.jsonl`.
+    pub dead_letters: u64,
+}

@@ -1,0 +1,23 @@
+//! [`Session`]: what a writer holds between two commits.
+
+use arrow::datatypes::SchemaRef;
+use hudi_core::dead_letter::DeadLetter;
+use hudi_core::key::KeySpec;
+
+use crate::buffer::Buffer;
+use crate::components::Components;
+use crate::settings::Index;
+use crate::table::Table;
+
+/// The table as it stands, and what waits to be committed to it.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) parts: Components,
+    pub(crate) table: Table,
+    pub(crate) keys: KeySpec,
+    pub(crate) index: Index,
+    /// The table's columns once the buffered changes are in it.
+    pub(crate) columns: Option<SchemaRef>,
+    pub(crate) buffer: Buffer,
+    pub(crate) letters: Vec<DeadLetter>,
+}
