@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::array::{AsArray, RecordBatch};
 use arrow::compute::interleave;
 use arrow::datatypes::Int64Type;
 use benches::orders::{self, ROWS, UPSERTS};
@@ -61,13 +61,14 @@ fn bare_loop(file: &Path, update: &RecordBatch, by_id: &[u32], out: &Path) {
                 update => (1, update as usize),
             })
             .collect();
-        let columns = batch.schema().fields().iter().zip(batch.columns()).map(|(field, column)| {
+        let schema = batch.schema();
+        let columns = schema.fields().iter().zip(batch.columns()).map(|(field, column)| {
             match update.column_by_name(field.name()) {
                 Some(update) => interleave(&[&**column, &**update], &from).unwrap(),
                 None => Arc::clone(column),
             }
         });
-        writer.write(&RecordBatch::try_new(batch.schema(), columns.collect()).unwrap()).unwrap();
+        writer.write(&RecordBatch::try_new(Arc::clone(&schema), columns.collect()).unwrap()).unwrap();
     }
     writer.close().unwrap();
 }
