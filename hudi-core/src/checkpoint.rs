@@ -233,6 +233,8 @@ impl Checkpoint {
             at: mark.mark.as_deref().and_then(StreamPosition::parse),
             same_run: mark.run.is_some() && mark.run.as_deref() == batch.run.as_deref(),
             judged: false,
+            sent: counts(&mark.at),
+            again: counts(&mark.again),
             mark,
         }
     }
@@ -250,6 +252,8 @@ impl Checkpoint {
         }
         let mut mark = lane.mark;
         mark.mark = lane.at.map(|at| at.to_string());
+        mark.at = texts(&lane.sent);
+        mark.again = texts(&lane.again);
         state.marks.insert(mark_key(&batch.topic, partition), mark);
     }
 }
@@ -266,6 +270,10 @@ struct Lane {
     at: Option<StreamPosition>,
     same_run: bool,
     judged: bool,
+    /// Fingerprints of the changes at the mark, with how many there were: as good as always one.
+    sent: Vec<(u64, u32)>,
+    /// Of those, how many a later run has sent again.
+    again: Vec<(u64, u32)>,
     mark: Mark,
 }
 
@@ -293,7 +301,7 @@ impl Lane {
                 if !self.same_run && self.sent_again(batch, row) {
                     return Ok(Verdict::Redelivered);
                 }
-                *self.mark.at.entry(fingerprint(batch, row)).or_default() += 1;
+                *counted(&mut self.sent, batch.fingerprints[row]) += 1;
             }
             _ => self.move_mark(batch, row, position),
         }
@@ -304,21 +312,20 @@ impl Lane {
     /// Exactly at the mark, in another run: sent again as often as it was sent then, new beyond that.
     fn sent_again(&mut self, batch: &ChangeBatch, row: usize) -> bool {
         if self.mark.again_run.as_deref() != batch.run.as_deref() {
-            self.mark.again.clear();
+            self.again.clear();
             self.mark.again_run = batch.run.as_deref().map(str::to_owned);
         }
-        let key = fingerprint(batch, row);
-        let before = self.mark.at.get(&key).copied().unwrap_or(0);
-        let again = self.mark.again.entry(key).or_default();
+        let before = *counted(&mut self.sent, batch.fingerprints[row]);
+        let again = counted(&mut self.again, batch.fingerprints[row]);
         *again += 1;
         *again <= before
     }
 
     fn move_mark(&mut self, batch: &ChangeBatch, row: usize, position: StreamPosition) {
         self.at = Some(position);
-        self.mark.at.clear();
-        self.mark.at.insert(fingerprint(batch, row), 1);
-        self.mark.again.clear();
+        self.sent.clear();
+        self.sent.push((batch.fingerprints[row], 1));
+        self.again.clear();
         self.mark.again_run = None;
         if !self.same_run {
             self.mark.run = batch.run.as_deref().map(str::to_owned);
@@ -327,8 +334,22 @@ impl Lane {
     }
 }
 
-fn fingerprint(batch: &ChangeBatch, row: usize) -> String {
-    format!("{:016x}", batch.fingerprints[row])
+/// The count of a fingerprint, 0 if it is new.
+fn counted(counts: &mut Vec<(u64, u32)>, fingerprint: u64) -> &mut u32 {
+    let place = counts.iter().position(|(of, _)| *of == fingerprint).unwrap_or_else(|| {
+        counts.push((fingerprint, 0));
+        counts.len() - 1
+    });
+    &mut counts[place].1
+}
+
+fn counts(texts: &BTreeMap<String, u32>) -> Vec<(u64, u32)> {
+    texts.iter().filter_map(|(text, count)| Some((u64::from_str_radix(text, 16).ok()?, *count))).collect()
+}
+
+fn texts(counts: &[(u64, u32)]) -> BTreeMap<String, u32> {
+    let seen = counts.iter().filter(|(_, count)| *count > 0);
+    seen.map(|(fingerprint, count)| (format!("{fingerprint:016x}"), *count)).collect()
 }
 
 #[cfg(test)]

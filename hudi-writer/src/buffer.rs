@@ -10,11 +10,11 @@ use arrow::array::{
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::{cast, concat, filter, filter_record_batch};
 use arrow::datatypes::{DataType, Schema, SchemaRef};
-use hudi_core::change::{ChangeBatch, MAX_LONG_POSITION, Op, OrderKind, Origin, columns};
+use hudi_core::change::{ChangeBatch, MAX_LONG_POSITION, Op, OrderKind, columns};
 use hudi_core::error::Error as FormatError;
 use hudi_core::merge::Orders;
 
-use crate::changes::ChangeSet;
+use crate::changes::{ChangeSet, OriginRun, Origins};
 use crate::error::{Error, Result, format};
 
 /// What an order is where nothing has one: below all positions.
@@ -30,7 +30,7 @@ struct Part {
     source_ts_ms: Int64Array,
     keys: StringArray,
     partitions: StringArray,
-    origins: Vec<Origin>,
+    origins: OriginRun,
 }
 
 /// Changes that wait for the commit.
@@ -83,7 +83,11 @@ impl Buffer {
             source_ts_ms: downcast(keep(&batch.source_ts_ms).map_err(failed())?)?,
             keys: downcast(keep(&keys).map_err(failed())?)?,
             partitions: downcast(keep(&partitions).map_err(failed())?)?,
-            origins: kept.map(|row| batch.origin(row)).collect(),
+            origins: OriginRun {
+                topic: Arc::clone(&batch.topic),
+                partitions: kept.clone().map(|row| batch.partitions[row]).collect(),
+                offsets: kept.map(|row| batch.offsets[row]).collect(),
+            },
             rows,
         };
         self.rows += part.ops.len();
@@ -128,7 +132,7 @@ impl Buffer {
             ops,
             orders,
             unsent,
-            origins: parts.into_iter().flat_map(|part| part.origins).collect(),
+            origins: Origins::new(parts.into_iter().map(|part| part.origins).collect()),
         })
     }
 }
@@ -150,8 +154,10 @@ fn downcast<T: Clone + 'static>(array: ArrayRef) -> Result<T> {
 }
 
 fn joined(arrays: Vec<ArrayRef>, data_type: &DataType) -> Result<ArrayRef> {
-    if arrays.is_empty() {
-        return Ok(new_null_array(data_type, 0));
+    match arrays.as_slice() {
+        [] => return Ok(new_null_array(data_type, 0)),
+        [only] => return Ok(Arc::clone(only)),
+        _ => {}
     }
     let arrays: Vec<&dyn Array> = arrays.iter().map(|array| &**array).collect();
     concat(&arrays).map_err(Error::columns("join", "the changes of a commit"))

@@ -1,6 +1,7 @@
 //! [`ChangeSet`]: all changes of one commit in the table's columns, with their keys; and [`KeyTable`], which finds them.
 
 use std::hash::BuildHasher;
+use std::sync::Arc;
 
 use arrow::array::{Array, RecordBatch, StringArray};
 use arrow::buffer::BooleanBuffer;
@@ -22,7 +23,37 @@ pub(crate) struct ChangeSet {
     pub(crate) orders: Orders,
     /// For each column: the changes that did not send it.
     pub(crate) unsent: Vec<Option<BooleanBuffer>>,
-    pub(crate) origins: Vec<Origin>,
+    pub(crate) origins: Origins,
+}
+
+/// Where changes came from, run by run.
+#[derive(Debug, Default)]
+pub(crate) struct Origins(Vec<OriginRun>);
+
+/// Changes of one topic that came together.
+#[derive(Debug)]
+pub(crate) struct OriginRun {
+    pub(crate) topic: Arc<str>,
+    pub(crate) partitions: Vec<i32>,
+    pub(crate) offsets: Vec<i64>,
+}
+
+impl Origins {
+    pub(crate) fn new(runs: Vec<OriginRun>) -> Self {
+        Self(runs)
+    }
+
+    /// Where a change came from.
+    pub(crate) fn of(&self, change: u32) -> Option<Origin> {
+        let mut row = change as usize;
+        for run in &self.0 {
+            if let Some(offset) = run.offsets.get(row) {
+                return Some(Origin { topic: Arc::clone(&run.topic), partition: run.partitions[row], offset: *offset });
+            }
+            row -= run.offsets.len();
+        }
+        None
+    }
 }
 
 impl ChangeSet {
@@ -45,44 +76,50 @@ pub(crate) struct KeyTable {
     table: HashTable<u32>,
     hasher: DefaultHashBuilder,
     keys: StringArray,
+    /// The changes. What follows speaks of places in it.
+    changes: Vec<u32>,
     heads: Vec<u32>,
     tails: Vec<u32>,
-    /// For change `rows[0] + i`: the next change of the same key. Indexed by change.
+    /// The next change of the same key.
     next: Vec<u32>,
 }
 
 impl KeyTable {
     /// The keys of these changes, given in the order of their arrival.
-    pub(crate) fn new(keys: &StringArray, changes: impl IntoIterator<Item = u32>) -> Self {
-        let changes = changes.into_iter();
+    pub(crate) fn new(keys: &StringArray, changes: Vec<u32>) -> Self {
         let mut table = Self {
-            table: HashTable::with_capacity(changes.size_hint().0),
+            table: HashTable::with_capacity(changes.len()),
             hasher: DefaultHashBuilder::default(),
             keys: keys.clone(),
-            heads: Vec::with_capacity(changes.size_hint().0),
-            tails: vec![],
-            next: vec![END; keys.len()],
+            heads: Vec::with_capacity(changes.len()),
+            tails: Vec::with_capacity(changes.len()),
+            next: vec![END; changes.len()],
+            changes,
         };
-        for change in changes {
-            table.add(change);
+        for place in 0..table.changes.len() as u32 {
+            table.add(place);
         }
         table
     }
 
-    fn add(&mut self, change: u32) {
-        let key = self.keys.value(change as usize);
-        let hash = self.hasher.hash_one(key);
-        let found = self.table.find(hash, |id| self.keys.value(self.heads[*id as usize] as usize) == key);
+    fn key_at(&self, place: u32) -> &str {
+        self.keys.value(self.changes[place as usize] as usize)
+    }
+
+    fn add(&mut self, place: u32) {
+        let hash = self.hasher.hash_one(self.key_at(place));
+        let found = self.table.find(hash, |id| self.key_at(self.heads[*id as usize]) == self.key_at(place));
         if let Some(id) = found.copied() {
-            self.next[self.tails[id as usize] as usize] = change;
-            self.tails[id as usize] = change;
+            self.next[self.tails[id as usize] as usize] = place;
+            self.tails[id as usize] = place;
             return;
         }
         let id = self.heads.len() as u32;
-        self.heads.push(change);
-        self.tails.push(change);
-        let (heads, keys, hasher) = (&self.heads, &self.keys, &self.hasher);
-        self.table.insert_unique(hash, id, |id| hasher.hash_one(keys.value(heads[*id as usize] as usize)));
+        self.heads.push(place);
+        self.tails.push(place);
+        let (heads, keys, hasher, changes) = (&self.heads, &self.keys, &self.hasher, &self.changes);
+        let key_of = |id: u32| keys.value(changes[heads[id as usize] as usize] as usize);
+        self.table.insert_unique(hash, id, |id| hasher.hash_one(key_of(*id)));
     }
 
     /// How many different keys there are; their ids are below it, in the order of their first arrival.
@@ -93,18 +130,13 @@ impl KeyTable {
     /// The id of a key.
     pub(crate) fn find(&self, key: &str) -> Option<u32> {
         let hash = self.hasher.hash_one(key);
-        self.table.find(hash, |id| self.keys.value(self.heads[*id as usize] as usize) == key).copied()
-    }
-
-    /// The text of a key.
-    pub(crate) fn key(&self, id: u32) -> &str {
-        self.keys.value(self.heads[id as usize] as usize)
+        self.table.find(hash, |id| self.key_at(self.heads[*id as usize]) == key).copied()
     }
 
     /// The changes of a key, in the order of their arrival.
     pub(crate) fn chain(&self, id: u32) -> impl Iterator<Item = u32> + use<'_> {
-        let following = |change: &u32| Some(self.next[*change as usize]).filter(|next| *next != END);
-        std::iter::successors(Some(self.heads[id as usize]), following)
+        let following = |place: &u32| Some(self.next[*place as usize]).filter(|next| *next != END);
+        std::iter::successors(Some(self.heads[id as usize]), following).map(|place| self.changes[place as usize])
     }
 }
 
@@ -115,11 +147,10 @@ mod tests {
     #[test]
     fn changes_of_a_key_stay_in_the_order_of_their_arrival() {
         let keys = StringArray::from(vec!["a", "b", "a", "c", "a", "b"]);
-        let table = KeyTable::new(&keys, [0, 1, 2, 4, 5]);
+        let table = KeyTable::new(&keys, vec![0, 1, 2, 4, 5]);
         assert_eq!(table.len(), 2);
         let chain = |key: &str| table.chain(table.find(key).unwrap()).collect::<Vec<_>>();
         assert_eq!((chain("a"), chain("b")), (vec![0, 2, 4], vec![1, 5]));
         assert_eq!(table.find("c"), None);
-        assert_eq!(table.key(1), "b");
     }
 }

@@ -93,13 +93,7 @@ impl Flush<'_> {
             order_column: columns.index_of(columns::ORDER).map_err(Error::columns("plan", "a commit"))?,
             deletes_must_be_found: table::is_immutable(&session.table.properties),
         };
-        let (planner, table) = (&planner, &session.table);
-        let plans = by_partition(&changes.partitions).into_iter().map(|(partition, rows)| async move {
-            let slices = table.slices_of(&partition).await?;
-            planner.plan(&partition, rows, slices).await
-        });
-        let plan = futures::stream::iter(plans).buffered(PARTITIONS_AT_A_TIME);
-        let plan = plan.try_fold(Plan::default(), |all, one| async { Ok(all.add(one)) }).await?;
+        let plan = planner.plan_all(&session.table).await?;
         Ok((changes, plan))
     }
 
@@ -109,7 +103,8 @@ impl Flush<'_> {
         let not_found = "no such key in the partition that the delete's before-image names";
         let reasons = plan.unfilled.iter().map(|c| (c, unfilled)).chain(plan.not_found.iter().map(|c| (c, not_found)));
         for (change, reason) in reasons {
-            let origin = &changes.origins[*change as usize];
+            let lost = || Error::corrupt("changes", "a change without an origin");
+            let origin = &changes.origins.of(*change).ok_or_else(lost)?;
             let original = (self.originals)(origin).ok_or_else(|| {
                 Error::refused(format!("the change {origin}"), format!("{reason}; its message is not at hand"))
             })?;
@@ -157,8 +152,6 @@ impl Flush<'_> {
     }
 }
 
-/// Partitions that are looked into at a time.
-const PARTITIONS_AT_A_TIME: usize = 4;
 /// Where a commit names the attempt that made it.
 const ATTEMPT_KEY: &str = "cdc.attempt";
 
@@ -168,18 +161,6 @@ fn next_table(table: &Table, columns: Option<SchemaRef>, instant: InstantTime) -
     let instants = table.timeline.instants().iter().copied().chain([ours]);
     let timeline = Timeline::from_instants(table.timeline.layout(), instants);
     Table { timeline, columns, ..table.clone() }
-}
-
-fn by_partition(partitions: &StringArray) -> BTreeMap<String, Vec<u32>> {
-    let mut by_partition: BTreeMap<String, Vec<u32>> = BTreeMap::new();
-    for (row, partition) in partitions.iter().enumerate() {
-        let partition = partition.unwrap_or_default();
-        match by_partition.get_mut(partition) {
-            Some(rows) => rows.push(row as u32),
-            None => drop(by_partition.insert(partition.to_owned(), vec![row as u32])),
-        }
-    }
-    by_partition
 }
 
 /// Names the files. The write token is drawn: a late put of an attempt that died meets no name of ours.

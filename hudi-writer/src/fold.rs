@@ -13,8 +13,8 @@ use crate::index::Found;
 pub(crate) struct Folded {
     /// For each file that was looked into: its rows that change, by their number.
     pub(crate) edits: Vec<Vec<Edit>>,
-    /// Rows that are stored nowhere yet, with the ids of their keys.
-    pub(crate) inserts: Vec<(u32, RowWrite)>,
+    /// Rows that are stored nowhere yet.
+    pub(crate) inserts: Vec<RowWrite>,
     /// Changes that lack columns which stand nowhere.
     pub(crate) unfilled: Vec<u32>,
     /// Deletes of keys that are neither stored nor come with the same changes.
@@ -46,7 +46,7 @@ pub(crate) fn fold(changes: &ChangeSet, keys: &KeyTable, found: &[Found], order_
         };
         match (at, write) {
             (Some(at), write) => folded.edits[at.file].push(Edit { row: at.row, write }),
-            (None, Some(write)) => folded.inserts.push((id, write)),
+            (None, Some(write)) => folded.inserts.push(write),
             (None, None) => {
                 let only_deletes = keys.chain(id).all(|change| changes.ops[change as usize] == Op::Delete);
                 folded.not_found.extend(keys.chain(id).filter(|_| only_deletes));

@@ -24,11 +24,15 @@ use crate::fold::fold;
 use crate::index::{Found, look_up};
 use crate::settings::Index;
 use crate::store::TableStore;
+use crate::table::Table;
 
 /// Of a row's bytes in memory, how many a file needs, about; only until the first file tells better.
 const ENCODED_SHARE: f64 = 0.4;
 
-/// What the planning of all partitions shares.
+/// Partitions that are listed at a time.
+const LISTINGS_AT_A_TIME: usize = 8;
+
+/// What the planning of all changes shares.
 pub(crate) struct Planner<'a> {
     pub(crate) store: &'a TableStore,
     pub(crate) clock: &'a dyn Clock,
@@ -91,52 +95,78 @@ pub(crate) struct Plan {
 }
 
 impl Planner<'_> {
-    /// Plans one partition; `rows` are its changes, `slices` its file groups.
-    pub(crate) async fn plan(&self, partition: &str, rows: Vec<u32>, slices: Vec<FileSlice>) -> Result<Plan> {
+    /// Plans all changes, several shares of them at a time.
+    pub(crate) async fn plan_all(&self, table: &Table) -> Result<Plan> {
+        let (changes, buckets) = (Arc::clone(self.changes), self.buckets());
+        let fields = self.key_fields.to_vec();
+        let shares = self.compute.run(move || Ok(shares(&changes, buckets, &fields))).await?;
+        let mut partitions: Vec<&str> = shares.iter().map(|share| share.partition.as_str()).collect();
+        partitions.dedup();
+        let slices = partitions
+            .into_iter()
+            .map(|partition| async move { Ok::<_, Error>((partition.to_owned(), table.slices_of(partition).await?)) });
+        let slices: HashMap<String, Vec<FileSlice>> =
+            futures::stream::iter(slices).buffer_unordered(LISTINGS_AT_A_TIME).try_collect().await?;
+        let slices = &slices;
+        let plans = shares.into_iter().map(|share| async move {
+            let slices = slices.get(&share.partition).map(Vec::as_slice).unwrap_or_default();
+            self.plan(share, slices).await
+        });
+        let plans = futures::stream::iter(plans).buffered(self.compute.parallel());
+        plans.try_fold(Plan::default(), |all, one| async { Ok(all.add(one)) }).await
+    }
+
+    fn buckets(&self) -> Option<u32> {
+        match self.index {
+            Index::Bucket(buckets) => Some(buckets.get()),
+            Index::Simple => None,
+        }
+    }
+
+    /// Plans one share of the changes; `slices` are the file groups of its partition.
+    async fn plan(&self, share: Share, slices: &[FileSlice]) -> Result<Plan> {
+        let Share { partition, bucket, rows } = share;
         let changes = Arc::clone(self.changes);
         let keys = self.compute.run(move || Ok(Arc::new(KeyTable::new(&changes.keys, rows)))).await?;
-        let stored = self.open(partition, &self.candidates(&keys, slices)?).await?;
+        let stored = self.open(&partition, &self.candidates(bucket, slices)?).await?;
         let found = self.look_up_all(&stored, &keys).await?;
-        let (changes, of_keys, order_column) = (Arc::clone(self.changes), Arc::clone(&keys), self.order_column);
-        let folded = self.compute.run(move || fold(&changes, &of_keys, &found, order_column)).await?;
+        let (changes, order_column) = (Arc::clone(self.changes), self.order_column);
+        let folded = self.compute.run(move || fold(&changes, &keys, &found, order_column)).await?;
         let mut files: Vec<PlannedFile> = vec![];
         for (stored, edits) in stored.into_iter().zip(folded.edits) {
             let file_id = stored.slice.file_id.clone();
             let plan = FilePlan { edits, inserts: vec![] };
-            files.push(PlannedFile { partition: partition.to_owned(), file_id, stored: Some(stored), plan });
+            files.push(PlannedFile { partition: partition.clone(), file_id, stored: Some(stored), plan });
         }
-        self.place(partition, &keys, folded.inserts, &mut files)?;
+        self.place(&partition, bucket, folded.inserts, &mut files)?;
         files.retain(|file| !file.plan.is_empty());
         let not_found = if self.deletes_must_be_found { folded.not_found } else { vec![] };
         Ok(Plan { files, unfilled: folded.unfilled, not_found, ignored: folded.ignored })
     }
 
-    /// The file groups that can hold any of the keys.
-    fn candidates(&self, keys: &KeyTable, slices: Vec<FileSlice>) -> Result<Vec<FileSlice>> {
-        let Index::Bucket(buckets) = self.index else {
-            return Ok(slices);
+    /// The file groups that can hold a key of the share.
+    fn candidates(&self, bucket: Option<u32>, slices: &[FileSlice]) -> Result<Vec<FileSlice>> {
+        let (Some(wanted), Some(buckets)) = (bucket, self.buckets()) else {
+            return Ok(slices.to_vec());
         };
-        let mut wanted = vec![false; buckets.get() as usize];
-        for id in 0..keys.len() as u32 {
-            wanted[self.bucket(keys.key(id), buckets.get()) as usize] = true;
-        }
         let mut candidates = vec![];
         for slice in slices {
-            let bucket = slice.file_id.bucket().filter(|bucket| *bucket < buckets.get());
-            let bucket = bucket.ok_or_else(|| {
+            let bucket = slice.file_id.bucket().filter(|bucket| *bucket < buckets).ok_or_else(|| {
                 let why =
                     format!("it does not begin with a bucket's number below {buckets}: want the table's own index");
                 Error::refused(format!("file group {}", slice.file_id), why)
             })?;
-            if wanted[bucket as usize] {
-                candidates.push(slice);
+            if bucket == wanted {
+                candidates.push(slice.clone());
             }
         }
-        Ok(candidates)
-    }
-
-    fn bucket(&self, key: &str, buckets: u32) -> u32 {
-        bucket_of(key, self.key_fields, buckets)
+        match candidates.as_slice() {
+            [] | [_] => Ok(candidates),
+            [_, second, ..] => {
+                let why = "a second file group of the same bucket: run a check";
+                Err(Error::corrupt(second.file_id.to_string(), why))
+            }
+        }
     }
 
     async fn open(&self, partition: &str, slices: &[FileSlice]) -> Result<Vec<StoredFile>> {
@@ -165,44 +195,19 @@ impl Planner<'_> {
     fn place(
         &self,
         partition: &str,
-        keys: &KeyTable,
-        inserts: Vec<(u32, RowWrite)>,
+        bucket: Option<u32>,
+        inserts: Vec<RowWrite>,
         files: &mut Vec<PlannedFile>,
     ) -> Result<()> {
-        match self.index {
-            Index::Bucket(buckets) => self.place_in_buckets(partition, keys, inserts, files, buckets.get()),
-            Index::Simple => self.place_in_small_files(partition, inserts, files),
+        let Some(bucket) = bucket else {
+            return self.place_in_small_files(partition, inserts, files);
+        };
+        if files.is_empty() && !inserts.is_empty() {
+            let uuid = uuid_text(self.clock.unique_id());
+            files.push(self.new_file(partition, FileId::in_bucket(bucket, &uuid).map_err(format)?));
         }
-    }
-
-    fn place_in_buckets(
-        &self,
-        partition: &str,
-        keys: &KeyTable,
-        inserts: Vec<(u32, RowWrite)>,
-        files: &mut Vec<PlannedFile>,
-        buckets: u32,
-    ) -> Result<()> {
-        let mut file_of: HashMap<u32, usize> = HashMap::new();
-        for (file, planned) in files.iter().enumerate() {
-            let Some(bucket) = planned.file_id.bucket() else { continue };
-            if file_of.insert(bucket, file).is_some() {
-                let path = layout::data_file(partition, planned.file_id.as_str());
-                return Err(Error::corrupt(path, "a second file group of the same bucket: run a check"));
-            }
-        }
-        for (id, write) in inserts {
-            let bucket = self.bucket(keys.key(id), buckets);
-            let file = match file_of.get(&bucket) {
-                Some(file) => *file,
-                None => {
-                    let uuid = uuid_text(self.clock.unique_id());
-                    files.push(self.new_file(partition, FileId::in_bucket(bucket, &uuid).map_err(format)?));
-                    file_of.insert(bucket, files.len() - 1);
-                    files.len() - 1
-                }
-            };
-            files[file].plan.inserts.push(write);
+        if let Some(file) = files.first_mut() {
+            file.plan.inserts = inserts;
         }
         Ok(())
     }
@@ -211,7 +216,7 @@ impl Planner<'_> {
     fn place_in_small_files(
         &self,
         partition: &str,
-        inserts: Vec<(u32, RowWrite)>,
+        inserts: Vec<RowWrite>,
         files: &mut Vec<PlannedFile>,
     ) -> Result<()> {
         let row_bytes = self.row_bytes(files);
@@ -223,7 +228,7 @@ impl Planner<'_> {
                 small.insert((size, file), room);
             }
         }
-        let mut rows = inserts.into_iter().map(|(_, write)| write).peekable();
+        let mut rows = inserts.into_iter().peekable();
         for ((_, file), room) in small {
             files[file].plan.inserts.extend(rows.by_ref().take(room as usize));
         }
@@ -252,4 +257,42 @@ impl Planner<'_> {
     fn new_file(&self, partition: &str, file_id: FileId) -> PlannedFile {
         PlannedFile { partition: partition.to_owned(), file_id, stored: None, plan: FilePlan::default() }
     }
+}
+
+/// Changes that are planned together: those of one partition, and of one bucket of it where there are buckets.
+struct Share {
+    partition: String,
+    bucket: Option<u32>,
+    rows: Vec<u32>,
+}
+
+/// The shares of the changes, by partition and bucket; each holds its changes in the order of their arrival.
+fn shares(changes: &ChangeSet, buckets: Option<u32>, key_fields: &[String]) -> Vec<Share> {
+    let mut numbers: HashMap<&str, usize> = HashMap::new();
+    // By the partition's number and the bucket.
+    let mut rows_of: Vec<Vec<Vec<u32>>> = vec![];
+    let mut last: Option<(&str, usize)> = None;
+    for (row, key) in changes.keys.iter().enumerate() {
+        let partition = changes.partitions.value(row);
+        let number = match last {
+            Some((name, number)) if name == partition => number,
+            _ => *numbers.entry(partition).or_insert_with(|| {
+                rows_of.push(vec![vec![]; buckets.unwrap_or(1) as usize]);
+                rows_of.len() - 1
+            }),
+        };
+        last = Some((partition, number));
+        let bucket = buckets.map_or(0, |buckets| bucket_of(key.unwrap_or_default(), key_fields, buckets));
+        rows_of[number][bucket as usize].push(row as u32);
+    }
+    let mut shares: Vec<Share> = vec![];
+    for (partition, number) in numbers {
+        let of_partition = std::mem::take(&mut rows_of[number]);
+        for (bucket, rows) in of_partition.into_iter().enumerate().filter(|(_, rows)| !rows.is_empty()) {
+            let bucket = buckets.map(|_| bucket as u32);
+            shares.push(Share { partition: partition.to_owned(), bucket, rows });
+        }
+    }
+    shares.sort_by(|a, b| (&a.partition, a.bucket).cmp(&(&b.partition, b.bucket)));
+    shares
 }
