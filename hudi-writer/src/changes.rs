@@ -3,7 +3,7 @@
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
-use arrow::array::{Array, RecordBatch, StringArray};
+use arrow::array::{RecordBatch, StringArray};
 use arrow::buffer::BooleanBuffer;
 use hashbrown::{DefaultHashBuilder, HashTable};
 use hudi_core::change::{Op, Origin};
