@@ -66,6 +66,8 @@ pub struct Summary {
     pub dead_letters: u64,
     /// Messages without a change of a row, and those that were committed before, by reason.
     pub skipped: BTreeMap<String, u64>,
+    /// Dates and times outside the years 1 to 9999, moved to the ends of that range.
+    pub clamped: u64,
     /// How far the table got.
     pub checkpoint: Option<Box<RawValue>>,
 }
@@ -315,6 +317,7 @@ impl Pipeline {
         self.commit().await?;
         self.check_letters(0)?;
         let checkpoint = self.writer.as_ref().map(|writer| writer.checkpoint().to_json());
+        self.summary.clamped = self.decoder.clamped();
         self.summary.checkpoint = checkpoint.and_then(|text| RawValue::from_string(text).ok());
         Ok(self.summary)
     }
