@@ -3,13 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, BooleanArray, RecordBatch, RecordBatchOptions, StringArray};
-use arrow::compute::cast;
 use arrow::datatypes::{Schema, SchemaRef};
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use hudi_core::bloom::{BloomFilter, TYPE_CODE};
-use hudi_core::change::{ChangeBatch, OrderKind, Origin, columns};
+use hudi_core::change::{OrderKind, Origin, columns};
 use hudi_core::commit::{CommitMetadata, WriteOperation, WriteStat};
 use hudi_core::dead_letter::{DeadLetter, Original, Stage};
 use hudi_core::file_name::{BaseFileName, Marker, MarkerKind, WriteToken};
@@ -30,7 +28,6 @@ use crate::plan::{Plan, PlannedFile, Planner};
 use crate::session::Session;
 use crate::store::Created;
 use crate::table::{self, Table};
-use crate::types::table_schema;
 
 /// A commit on its way.
 pub(crate) struct Flush<'a> {
@@ -305,31 +302,4 @@ fn summed(instant: InstantTime, written: &[WriteStat], ignored_changes: u64, let
         bytes: sum(|stat| stat.file_size_in_bytes),
         dead_letters: letters as u64,
     }
-}
-
-/// The batch in the types that a table's files have.
-pub(crate) fn with_table_types(batch: &ChangeBatch) -> Result<ChangeBatch> {
-    let wanted: SchemaRef = Arc::new(table_schema(batch.rows.schema_ref()));
-    if *wanted == **batch.rows.schema_ref() {
-        return Ok(batch.clone());
-    }
-    let failed = || Error::columns("convert the changes of", &batch.topic);
-    let mut columns = Vec::with_capacity(wanted.fields().len());
-    for (column, field) in batch.rows.columns().iter().zip(wanted.fields()) {
-        columns.push(cast(column, field.data_type()).map_err(failed())?);
-    }
-    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-    let rows = RecordBatch::try_new_with_options(wanted, columns, &options).map_err(failed())?;
-    Ok(ChangeBatch { rows, ..batch.clone() })
-}
-
-/// The array, null where the mask does not hold.
-pub(crate) fn masked(array: &StringArray, holds: &BooleanArray) -> Result<StringArray> {
-    if holds.false_count() == 0 {
-        return Ok(array.clone());
-    }
-    let inverted = arrow::compute::not(holds).map_err(Error::columns("mask", "keys"))?;
-    let masked = arrow::compute::nullif(array, &inverted).map_err(Error::columns("mask", "keys"))?;
-    let masked = masked.as_any().downcast_ref::<StringArray>().cloned();
-    masked.ok_or_else(|| Error::corrupt("keys", "masking changed their type"))
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, BooleanArray};
+use arrow::array::{Array, BooleanArray, StringArray};
 use arrow::datatypes::{Schema, SchemaRef};
 use hudi_core::change::{ChangeBatch, Op, OrderKind, Origin, columns};
 use hudi_core::checkpoint::{Checkpoint, Verdict};
@@ -15,12 +15,13 @@ use crate::buffer::{Buffer, with_our_columns};
 use crate::commit::heal;
 use crate::components::Components;
 use crate::error::{Error, Result, format};
-use crate::flush::{self, Flush};
+use crate::flush::Flush;
 use crate::lock::lock;
 use crate::outcome::{CommitOutcome, Refused, Taken};
 use crate::session::Session;
 use crate::settings::Index;
 use crate::table::{self, Table, gate_for_writing, read_history, stored_index};
+use crate::types::with_table_types;
 
 /// Writes one table: made by a [`WriterBuilder`](crate::WriterBuilder). One commit at a time; concurrency is inside a call.
 ///
@@ -113,7 +114,7 @@ impl TableWriter {
     pub fn write(&mut self, batch: &ChangeBatch) -> Result<Taken> {
         self.refuse_if_failed()?;
         batch.validate().map_err(format)?;
-        let batch = &flush::with_table_types(batch)?;
+        let batch = &*with_table_types(batch)?;
         let columns = self.columns_with(batch)?;
         let mut checkpoint = self.checkpoint.clone();
         let verdicts = checkpoint
@@ -145,11 +146,7 @@ impl TableWriter {
 
     /// Keys and partition paths (null where refused), and what is refused.
     #[allow(clippy::type_complexity, reason = "three columns of one thing")]
-    fn keys_of(
-        &self,
-        batch: &ChangeBatch,
-        verdicts: &[Verdict],
-    ) -> Result<(arrow::array::StringArray, arrow::array::StringArray, Vec<Refused>)> {
+    fn keys_of(&self, batch: &ChangeBatch, verdicts: &[Verdict]) -> Result<(StringArray, StringArray, Vec<Refused>)> {
         let mut refused: BTreeMap<usize, String> = BTreeMap::new();
         let keys = self.session.keys.record_keys(&batch.rows).map_err(format)?;
         let partitions = self.session.keys.partition_paths(&batch.rows).map_err(format)?;
@@ -167,7 +164,7 @@ impl TableWriter {
             }
         }
         let valid = (0..batch.num_rows()).map(|row| Some(!refused.contains_key(&row))).collect::<BooleanArray>();
-        let keys = flush::masked(&keys.keys, &valid)?;
+        let keys = masked(&keys.keys, &valid)?;
         let refused = refused.into_iter().filter(|(row, _)| verdicts[*row] == Verdict::New);
         let refused = refused.map(|(row, reason)| Refused { origin: batch.origin(row), stage: Stage::Key, reason });
         Ok((keys, partitions.paths, refused.collect()))
@@ -240,4 +237,15 @@ fn counted(batch: &ChangeBatch, verdicts: &[Verdict], taken: &BooleanArray, refu
         }
     }
     counts
+}
+
+/// The array, null where the mask does not hold.
+fn masked(array: &StringArray, holds: &BooleanArray) -> Result<StringArray> {
+    if holds.false_count() == 0 {
+        return Ok(array.clone());
+    }
+    let inverted = arrow::compute::not(holds).map_err(Error::columns("mask", "keys"))?;
+    let masked = arrow::compute::nullif(array, &inverted).map_err(Error::columns("mask", "keys"))?;
+    let masked = masked.as_any().downcast_ref::<StringArray>().cloned();
+    masked.ok_or_else(|| Error::corrupt("keys", "masking changed their type"))
 }
