@@ -6,7 +6,6 @@ use std::path::Path;
 use examples::{Failure, OnBadMessage, Summary};
 use kafka_source::{CaptureReader, CapturedRecord};
 use serde::Deserialize;
-use serde_json::Value;
 
 use crate::cells::Cell;
 use crate::replays::{Replay, sound_rows};
