@@ -66,7 +66,8 @@ pub struct Summary {
     pub dead_letters: u64,
     /// Messages without a change of a row, and those that were committed before, by reason.
     pub skipped: BTreeMap<String, u64>,
-    /// Dates and times outside the years 1 to 9999, moved to the ends of that range.
+    /// Dates and times outside the years 1 to 9999, moved to the ends of that range. Told apart from the rest.
+    #[serde(skip)]
     pub clamped: u64,
     /// How far the table got.
     pub checkpoint: Option<Box<RawValue>>,

@@ -110,6 +110,12 @@ async fn replay(arguments: Arguments) -> Result<(), Failure> {
         return Err(Failure::failed(format!("{}: no message of the topic {topic}", arguments.input.display())));
     }
     let summary = pipeline.finish().await?;
+    if summary.clamped > 0 {
+        eprintln!(
+            "{} dates and times outside the years 1 to 9999 were moved to the ends of that range",
+            summary.clamped
+        );
+    }
     let line = serde_json::to_string(&summary).map_err(|error| Failure::failed(error.to_string()))?;
     writeln!(std::io::stdout(), "{line}")?;
     Ok(())
