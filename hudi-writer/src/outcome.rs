@@ -16,7 +16,7 @@ pub struct Taken {
     pub covered: u64,
     /// Changes that the source's connector sent again: by the checkpoint's mark.
     pub redelivered: u64,
-    /// Changes that cannot be in the table. Give their messages to [`TableWriter::dead_letter`] before the commit.
+    /// Changes that cannot be in the table. Give their messages to [`TableWriter::dead_letter`](crate::TableWriter::dead_letter) before the commit.
     pub refused: Vec<Refused>,
 }
 
