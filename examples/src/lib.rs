@@ -8,7 +8,7 @@ mod show;
 pub use exit::{Failure, finish};
 pub use options::{IndexOption, parse_property};
 pub use pipeline::{Given, OnBadMessage, Pipeline, Summary, TableTemplate};
-pub use show::{print_jsonl, print_table};
+pub use show::{describe, print_jsonl, print_table};
 
 /// The README's example, compiled with the documentation's.
 #[cfg(doctest)]

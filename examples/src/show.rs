@@ -1,4 +1,4 @@
-//! A table's rows, printed.
+//! A table's rows and commits, printed.
 
 use std::io::Write;
 
@@ -7,8 +7,18 @@ use arrow::util::pretty::pretty_format_batches;
 use arrow_json::WriterBuilder;
 use arrow_json::writer::LineDelimited;
 use futures::{Stream, StreamExt};
+use hudi_core::commit::CommitMetadata;
 
 use crate::Failure;
+
+/// What a commit did to rows, in words.
+#[must_use]
+pub fn describe(commit: &CommitMetadata) -> String {
+    let (inserts, updates, deletes) = commit.write_stats().fold((0, 0, 0), |(inserts, updates, deletes), stat| {
+        (inserts + stat.num_inserts, updates + stat.num_update_writes, deletes + stat.num_deletes)
+    });
+    format!("{inserts} inserted, {updates} updated, {deletes} deleted")
+}
 
 /// One JSON object a row and line, nulls spelled out.
 ///

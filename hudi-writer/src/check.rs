@@ -20,6 +20,7 @@ use crate::compute::Compute;
 use crate::error::{Error, Result, format};
 use crate::file::{BaseFileFooter, BatchReader, java_less, read_footer};
 use crate::settings::Index;
+use crate::store::Object;
 use crate::table::{Table, stored_index};
 
 /// Of one kind, so many problems are listed for one file.
@@ -58,8 +59,9 @@ impl CheckReport {
 pub async fn check_table(table: &Table) -> Result<CheckReport> {
     let mut report = CheckReport::default();
     let (stats, listed) = latest_stats(table).await?;
-    let slices = table.slices().await?;
-    check_objects(table, &stats, &listed, &mut report).await?;
+    let objects = table.store.list("").await?;
+    let slices = table.slices_among(objects.iter().cloned())?;
+    check_objects(table, &objects, &stats, &listed, &mut report).await?;
     check_stats(&stats, &slices, table, &mut report);
     for (partition, slices) in &slices {
         let mut seen = HashSet::new();
@@ -89,14 +91,20 @@ async fn latest_stats(table: &Table) -> Result<(Stats, HashSet<String>)> {
 }
 
 /// Files that no instant answers for, and folders that Java would not read.
-async fn check_objects(table: &Table, stats: &Stats, listed: &HashSet<String>, report: &mut CheckReport) -> Result<()> {
+async fn check_objects(
+    table: &Table,
+    objects: &[Object],
+    stats: &Stats,
+    listed: &HashSet<String>,
+    report: &mut CheckReport,
+) -> Result<()> {
     let folder = layout::archive_dir(table.timeline.layout(), table.properties.archive_folder());
     let archived = !table.store.list(&folder).await?.is_empty();
     let begins = table.timeline.instants().first().map(|instant| instant.time);
     let pending: HashSet<InstantTime> = table.timeline.pending().map(|instant| instant.time).collect();
     let mut has_data: HashSet<String> = HashSet::new();
     let mut is_partition: HashSet<String> = HashSet::new();
-    for object in table.store.list("").await? {
+    for object in objects {
         if layout::is_below_hoodie(&object.path) {
             continue;
         }

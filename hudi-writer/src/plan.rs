@@ -52,7 +52,6 @@ pub(crate) struct Planner<'a> {
 pub(crate) struct StoredFile {
     pub(crate) slice: FileSlice,
     pub(crate) footer: BaseFileFooter,
-    pub(crate) size_bytes: u64,
 }
 
 /// A base file that will be written.
@@ -177,7 +176,7 @@ impl Planner<'_> {
             };
             let path = layout::data_file(partition, &base.name.to_string());
             let footer = read_footer(self.store, &path, base.size_bytes).await?;
-            Ok(StoredFile { slice: slice.clone(), footer, size_bytes: base.size_bytes })
+            Ok(StoredFile { slice: slice.clone(), footer })
         });
         futures::stream::iter(opened).buffered(self.compute.parallel().max(4)).try_collect().await
     }
@@ -222,7 +221,7 @@ impl Planner<'_> {
         let row_bytes = self.row_bytes(files);
         let mut small: BTreeMap<(u64, usize), u64> = BTreeMap::new();
         for (file, planned) in files.iter().enumerate() {
-            let size = planned.stored.as_ref().map_or(0, |stored| stored.size_bytes);
+            let size = planned.stored.as_ref().map_or(0, |stored| stored.slice.size_bytes());
             let room = (self.target_file_bytes.saturating_sub(size) as f64 / row_bytes) as u64;
             if room > 0 {
                 small.insert((size, file), room);
@@ -246,7 +245,7 @@ impl Planner<'_> {
     fn row_bytes(&self, files: &[PlannedFile]) -> f64 {
         let stored = files.iter().filter_map(|file| file.stored.as_ref());
         let (bytes, rows) =
-            stored.fold((0, 0), |(bytes, rows), file| (bytes + file.size_bytes, rows + file.footer.rows()));
+            stored.fold((0, 0), |(bytes, rows), file| (bytes + file.slice.size_bytes(), rows + file.footer.rows()));
         if rows >= 1000 {
             return (bytes as f64 / rows as f64).max(1.0);
         }

@@ -44,9 +44,11 @@ impl TableWriter {
         let recovery = table::read_properties(&parts.store).await?;
         gate_for_writing(&recovery.properties)?;
         table::apply(&parts.store, recovery.steps).await?;
-        let timeline = table::read_timeline(&parts.store, &recovery.properties).await?;
-        heal(&parts.store, &timeline).await?;
-        let table = Table::load(parts.store.clone()).await?;
+        let mut timeline = table::read_timeline(&parts.store, &recovery.properties).await?;
+        if !heal(&parts.store, &timeline).await?.is_empty() {
+            timeline = table::read_timeline(&parts.store, &recovery.properties).await?;
+        }
+        let table = Table::of(parts.store.clone(), recovery.properties, timeline).await?;
         let history = read_history(&table).await?;
         let checkpoint = history.checkpoint(&parts.settings.pipeline)?;
         let session = Session {

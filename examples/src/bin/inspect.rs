@@ -4,7 +4,7 @@ use std::io::{BufWriter, Write, stdout};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, ValueEnum};
-use examples::{Failure, finish, print_jsonl, print_table};
+use examples::{Failure, describe, finish, print_jsonl, print_table};
 use hudi_core::checkpoint::KEY_PREFIX;
 use hudi_core::instant::{Instant, State};
 use hudi_writer::{ReadOptions, Table, check_table};
@@ -89,11 +89,7 @@ async fn timeline(table: &Table) -> Result<(), Failure> {
         write!(out, "{} {} {}", instant.time, instant.action.as_str(), state(instant))?;
         if instant.is_completed() && instant.action.is_write() {
             let metadata = table.commit_metadata(instant).await?;
-            let stats: Vec<_> = metadata.partition_to_write_stats.values().flatten().collect();
-            let sum = |of: fn(&hudi_core::commit::WriteStat) -> u64| stats.iter().map(|stat| of(stat)).sum::<u64>();
-            let (inserts, updates, deletes) =
-                (sum(|s| s.num_inserts), sum(|s| s.num_update_writes), sum(|s| s.num_deletes));
-            write!(out, ": {inserts} inserted, {updates} updated, {deletes} deleted, {} files", stats.len())?;
+            write!(out, ": {}, {} files", describe(&metadata), metadata.write_stats().count())?;
             for (key, checkpoint) in metadata.extra_metadata.iter().filter(|(key, _)| key.starts_with(KEY_PREFIX)) {
                 write!(out, "\n    {key} {checkpoint}")?;
             }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use cdc_decoders::debezium::{DebeziumJson, DeclaredSchema};
-use examples::{Failure, Given, Pipeline, TableTemplate, finish, print_table};
+use examples::{Failure, Given, Pipeline, TableTemplate, describe, finish, print_table};
 use hudi_writer::{NewTable, ReadOptions, Table, TableWriter, check_table};
 use kafka_source::{CaptureReader, CapturedRecord};
 
@@ -48,18 +48,7 @@ async fn show(folder: &str) -> Result<(), Failure> {
     println!("Timeline:");
     for instant in table.timeline().completed() {
         let metadata = table.commit_metadata(instant).await?;
-        let stats = metadata.partition_to_write_stats.values().flatten();
-        let rows = stats.fold((0, 0, 0), |(inserts, updates, deletes), stat| {
-            (inserts + stat.num_inserts, updates + stat.num_update_writes, deletes + stat.num_deletes)
-        });
-        println!(
-            "  {} {}: {} inserted, {} updated, {} deleted",
-            instant.time,
-            instant.action.as_str(),
-            rows.0,
-            rows.1,
-            rows.2
-        );
+        println!("  {} {}: {}", instant.time, instant.action.as_str(), describe(&metadata));
     }
     println!("Rows:");
     print_table(table.snapshot(&ReadOptions::default()).await?, 10, stdout().lock()).await?;

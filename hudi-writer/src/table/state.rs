@@ -40,6 +40,11 @@ impl Table {
         let properties = read_properties(&store).await?.properties;
         gate_for_reading(&properties)?;
         let timeline = read_timeline(&store, &properties).await?;
+        Self::of(store, properties, timeline).await
+    }
+
+    /// The table of these properties and this timeline: reads what the commits say of columns and replaced file groups.
+    pub(crate) async fn of(store: TableStore, properties: TableProperties, timeline: Timeline) -> Result<Self> {
         let mut table = Self { store, properties, timeline, columns: None, replaced: HashSet::new() };
         table.columns = table.read_columns().await?;
         table.replaced = table.read_replaced().await?;
@@ -103,8 +108,16 @@ impl Table {
 
     /// The latest committed slice of every file group, by partition.
     pub(crate) async fn slices(&self) -> Result<BTreeMap<String, Vec<FileSlice>>> {
+        self.slices_among(self.store.list("").await?)
+    }
+
+    /// The same, of objects that were listed already: all of the table's.
+    pub(crate) fn slices_among(
+        &self,
+        objects: impl IntoIterator<Item = Object>,
+    ) -> Result<BTreeMap<String, Vec<FileSlice>>> {
         let mut by_partition: BTreeMap<String, Vec<Object>> = BTreeMap::new();
-        for object in self.store.list("").await? {
+        for object in objects {
             if !layout::is_below_hoodie(&object.path) {
                 let (partition, _) = layout::split(&object.path);
                 by_partition.entry(partition.to_owned()).or_default().push(object);
