@@ -33,6 +33,8 @@ pub enum Op {
     Delete,
     /// The source's snapshot read the row, full or incremental. Judged by arrival: its position lies.
     Snapshot,
+    /// The source emptied its table. Speaks of no row: every column of the image is null, and none counts as unsent.
+    Truncate,
 }
 
 impl Op {
@@ -44,6 +46,7 @@ impl Op {
             Self::Update => "u",
             Self::Delete => "d",
             Self::Snapshot => "r",
+            Self::Truncate => "t",
         }
     }
 }

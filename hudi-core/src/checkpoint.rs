@@ -74,11 +74,24 @@ pub struct SourceState {
     /// Who the source said it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity: Option<String>,
+    /// The source's last truncate that is in the table.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub truncated_at: Option<TruncatedAt>,
     /// The marks, by `topic/partition`.
     #[serde(default)]
     pub marks: BTreeMap<String, Mark>,
     #[serde(flatten)]
     unknown: Unknown,
+}
+
+/// When a source emptied its table: rows from before are not in the table, and changes from before stay out of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TruncatedAt {
+    /// The truncate's `_cdc_order`, epoch included, as text.
+    pub order: String,
+    /// When the source committed it, in milliseconds since 1970 UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ts_ms: Option<i64>,
 }
 
 /// The furthest place in a source's stream order that a topic-partition brought.

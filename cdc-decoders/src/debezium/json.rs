@@ -235,6 +235,7 @@ impl DebeziumJson {
         match op {
             Op::Delete => self.delete(&change)?,
             Op::Insert | Op::Update | Op::Snapshot => self.upsert(&change)?,
+            Op::Truncate => return Err(truncate()),
         }
         self.changes.note(source, run);
         Ok(Decoded::Added { rows: self.changes.len() - rows })
@@ -418,6 +419,13 @@ fn no_envelope() -> DecodeError {
     }
 }
 
+fn truncate() -> DecodeError {
+    DecodeError::Unsupported {
+        what: "a truncate event".to_owned(),
+        why: "truncate events are not supported yet; the connector leaves them out with `skipped.operations=t`",
+    }
+}
+
 /// The operation of a change; `None` for a message of the source's log.
 fn operation(op: Option<&str>) -> Result<Option<Op>, DecodeError> {
     match op {
@@ -426,10 +434,7 @@ fn operation(op: Option<&str>) -> Result<Option<Op>, DecodeError> {
         Some("r") => Ok(Some(Op::Snapshot)),
         Some("d") => Ok(Some(Op::Delete)),
         Some("m") => Ok(None),
-        Some("t") => Err(DecodeError::Unsupported {
-            what: "a truncate event".to_owned(),
-            why: "truncate events are not supported yet; the connector leaves them out with `skipped.operations=t`",
-        }),
+        Some("t") => Ok(Some(Op::Truncate)),
         Some(other) => Err(DecodeError::Unsupported {
             what: format!("operation `{}`", other.chars().take(16).collect::<String>()),
             why: "c, u, d and r are decoded",
