@@ -271,6 +271,68 @@ impl Checkpoint {
     }
 }
 
+impl Checkpoint {
+    /// The topic-partitions that were dealt with since an earlier checkpoint of the same pipeline.
+    fn moved_since(&self, earlier: &Self) -> Vec<(&str, i32)> {
+        let partitions = |topic: &'_ TopicPosition| topic.partitions.iter().map(|(p, at)| (*p, at.next)).collect::<Vec<_>>();
+        let all = self.topics.iter().flat_map(|(name, topic)| {
+            partitions(topic).into_iter().map(move |(partition, next)| (name.as_str(), partition, next))
+        });
+        all.filter(|(topic, partition, next)| earlier.next_offset(topic, *partition) != Some(*next))
+            .map(|(topic, partition, _)| (topic, partition))
+            .collect()
+    }
+
+    /// What this checkpoint becomes where another writer of the pipeline committed `newest` since both began at `base`:
+    /// theirs, but for the partitions that ours dealt with.
+    ///
+    /// `None` where both dealt with the same: a partition, a truncate, an epoch, an arrival. Ours must be done anew then.
+    #[must_use]
+    pub fn joined(&self, base: &Self, newest: &Self) -> Option<Self> {
+        let ours = self.moved_since(base);
+        let stood = |(topic, partition): &(&str, i32)| {
+            newest.next_offset(topic, *partition) == base.next_offset(topic, *partition)
+        };
+        if !ours.iter().all(stood) || (self.arrivals != base.arrivals && newest.arrivals != base.arrivals) {
+            return None;
+        }
+        let mut joined = newest.clone();
+        joined.arrivals = joined.arrivals.max(self.arrivals);
+        for (topic, partition) in &ours {
+            let position = self.topics.get(*topic)?.partitions.get(partition)?.clone();
+            let topic_id = self.topics.get(*topic)?.id.clone();
+            let to = joined.topics.entry((*topic).to_owned()).or_default();
+            to.id = topic_id.or(to.id.take());
+            to.partitions.insert(*partition, position);
+        }
+        let marks: Vec<String> = ours.iter().map(|(topic, partition)| mark_key(topic, *partition)).collect();
+        for (name, source) in &self.sources {
+            let before = base.sources.get(name).cloned().unwrap_or_default();
+            let to = joined.sources.entry(name.clone()).or_default();
+            to.take_over(source, &before, &marks)?;
+        }
+        Some(joined)
+    }
+}
+
+impl SourceState {
+    /// Puts what `ours` changed since `before` on top of what another writer changed.
+    fn take_over(&mut self, ours: &Self, before: &Self, marks: &[String]) -> Option<()> {
+        let theirs_changed = (self.epoch, &self.truncated_at) != (before.epoch, &before.truncated_at);
+        if theirs_changed {
+            return None;
+        }
+        self.epoch = ours.epoch;
+        self.truncated_at.clone_from(&ours.truncated_at);
+        if ours.identity != before.identity {
+            self.identity.clone_from(&ours.identity);
+        }
+        let moved = ours.marks.iter().filter(|(key, _)| marks.contains(key));
+        self.marks.extend(moved.map(|(key, mark)| (key.clone(), mark.clone())));
+        Some(())
+    }
+}
+
 fn mark_key(topic: &str, partition: i32) -> String {
     format!("{topic}/{partition}")
 }

@@ -146,9 +146,24 @@ pub fn row_memory(pipeline: &str, instant: InstantTime) -> String {
     join(&join(&cdc_dir(), pipeline), &format!("memory-{instant}.parquet"))
 }
 
-/// The folder of locks.
-pub fn locks_dir() -> String {
-    join(&cdc_dir(), "locks")
+/// The lock of a table in a local folder: an empty file that the operating system locks.
+pub fn file_lock() -> String {
+    join(&cdc_dir(), "table.lock")
+}
+
+/// The lock of a table on an object store, as Java's storage-based lock provider keeps it.
+pub fn table_lock() -> String {
+    below_hoodie(".locks/table_lock.json")
+}
+
+/// The folder of notes on instants that were rolled back.
+pub fn rolled_back_dir() -> String {
+    join(&cdc_dir(), "rolled_back")
+}
+
+/// The note that an instant was rolled back, and which files it must not have.
+pub fn rolled_back(instant: InstantTime) -> String {
+    join(&rolled_back_dir(), &format!("{instant}.json"))
 }
 
 /// Whether a path is below `.hoodie`.

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use object_store::ObjectStore;
 
-use crate::clock::{Clock, SystemClock};
+use crate::clock::{Clock, SystemClock, uuid_text};
 use crate::components::Components;
 use crate::compute::Compute;
 use crate::error::{Error, Result};
+use crate::lock::{FileLock, Lock, StoreLease, TableLock};
 use crate::settings::{NewTable, WriterSettings};
 use crate::store::TableStore;
 use crate::table::{self, Table};
@@ -21,6 +22,7 @@ pub struct WriterBuilder {
     settings: WriterSettings,
     clock: Arc<dyn Clock>,
     compute: Compute,
+    lock: Option<Arc<dyn Lock>>,
 }
 
 impl TableWriter {
@@ -51,6 +53,7 @@ impl WriterBuilder {
             settings: WriterSettings::default(),
             clock: Arc::new(SystemClock),
             compute: Compute::default(),
+            lock: None,
         }
     }
 
@@ -82,13 +85,30 @@ impl WriterBuilder {
         self
     }
 
+    /// The lock that all writers of the table use, where it is not the usual one: the operating system's for a table in a
+    /// local folder, otherwise a lease on the store, as Java's `StorageBasedLockProvider` keeps it.
+    #[must_use]
+    pub fn lock(mut self, lock: Arc<dyn Lock>) -> Self {
+        self.lock = Some(lock);
+        self
+    }
+
     fn components(self) -> Result<Components> {
         self.settings.check()?;
         let store = match self.store {
             Some((store, prefix)) => TableStore::of(store, &prefix, &self.url),
             None => TableStore::at(&self.url)?,
         };
-        Ok(Components { store, settings: self.settings, clock: self.clock, compute: self.compute })
+        let lock = TableLock {
+            url: store.url().into(),
+            lock: match self.settings.sole_writer {
+                true => None,
+                false => Some(self.lock.unwrap_or_else(|| usual_lock(&store, &self.clock))),
+            },
+            clock: Arc::clone(&self.clock),
+            wait_ms: self.settings.lock_wait_ms,
+        };
+        Ok(Components { store, settings: self.settings, lock, clock: self.clock, compute: self.compute })
     }
 
     /// Opens the table for writing. What a writer that died left behind is rolled back first.
@@ -122,5 +142,12 @@ impl WriterBuilder {
             Err(Error::NotFound { .. }) => self.create(table).await,
             other => other,
         }
+    }
+}
+
+fn usual_lock(store: &TableStore, clock: &Arc<dyn Clock>) -> Arc<dyn Lock> {
+    match store.local_folder() {
+        Some(folder) => Arc::new(FileLock::of(folder)),
+        None => Arc::new(StoreLease::new(store.clone(), Arc::clone(clock), uuid_text(clock.unique_id()))),
     }
 }

@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+use futures::FutureExt;
+use futures::future::BoxFuture;
+
 /// Time and identities.
 pub trait Clock: fmt::Debug + Send + Sync {
     /// Milliseconds since 1970 UTC. May go back; instants do not.
@@ -9,9 +12,12 @@ pub trait Clock: fmt::Debug + Send + Sync {
 
     /// 128 bits that nobody else draws.
     fn unique_id(&self) -> u128;
+
+    /// Is ready once so many milliseconds have passed.
+    fn sleep(&self, ms: i64) -> BoxFuture<'static, ()>;
 }
 
-/// The machine's clock and its random numbers.
+/// The machine's clock and its random numbers. Sleeps on tokio's timer, which the runtime must have enabled.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;
 
@@ -25,6 +31,11 @@ impl Clock for SystemClock {
     #[allow(clippy::disallowed_methods, reason = "this is where ids come from")]
     fn unique_id(&self) -> u128 {
         uuid::Uuid::new_v4().as_u128()
+    }
+
+    #[allow(clippy::disallowed_methods, reason = "this is what the others sleep by")]
+    fn sleep(&self, ms: i64) -> BoxFuture<'static, ()> {
+        tokio::time::sleep(std::time::Duration::from_millis(ms.max(0).unsigned_abs())).boxed()
     }
 }
 

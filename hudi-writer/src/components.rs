@@ -4,14 +4,16 @@ use std::sync::Arc;
 
 use crate::clock::Clock;
 use crate::compute::Compute;
+use crate::lock::TableLock;
 use crate::settings::WriterSettings;
 use crate::store::TableStore;
 
-/// Store, settings, clock and compute of one writer.
+/// Store, settings, lock, clock and compute of one writer.
 #[derive(Debug, Clone)]
 pub(crate) struct Components {
     pub(crate) store: TableStore,
     pub(crate) settings: WriterSettings,
+    pub(crate) lock: TableLock,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) compute: Compute,
 }

@@ -56,6 +56,16 @@ pub enum Error {
         /// What the store said.
         source: Arc<dyn std::error::Error + Send + Sync>,
     },
+    /// Another writer holds the table's lock. Try again: a holder that died loses it after half a minute at most.
+    #[error("the lock of {url} was held by {owner} for {waited_ms} ms")]
+    Locked {
+        /// The table's place.
+        url: String,
+        /// Who holds it, as far as the lock says.
+        owner: String,
+        /// How long it was waited for, in milliseconds.
+        waited_ms: i64,
+    },
     /// The source sent a change from before what it sent already, with a newer time: it was restored or failed over.
     #[error("the source `{source_name}` went back: {origin} lies before what is in the table, but is newer")]
     SourceWentBack {

@@ -1,6 +1,5 @@
 //! One commit, from the buffered changes to the completed instant. The stages stand in [`Flush::run`], in their order.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{Schema, SchemaRef};
@@ -19,22 +18,32 @@ use hudi_core::schema::avro;
 use hudi_core::timeline::Timeline;
 
 use crate::changes::ChangeSet;
-use crate::commit::{Completed, request};
+use crate::commit::{ATTEMPT_KEY, Completed, Inflight, Requested, Scope, heal, request};
+use crate::components::Components;
 use crate::cow::{FileMeta, Rewrite};
 use crate::error::{Error, Result, format};
 use crate::file::{BaseFileFooter, EncoderSpec, Encoding, scan};
+use crate::lock::Guard;
 use crate::outcome::{CommitOutcome, Committed};
 use crate::plan::{Plan, PlannedFile, Planner};
+use crate::positions::Positions;
 use crate::session::Session;
 use crate::store::Created;
-use crate::table::{self, Table};
+use crate::table::{self, History, Table};
 
 /// A commit on its way.
 pub(crate) struct Flush<'a> {
     pub(crate) session: &'a mut Session,
-    /// What the commit's `extraMetadata` carries of ours beside the schema.
-    pub(crate) positions: BTreeMap<String, String>,
+    pub(crate) positions: &'a mut Positions,
     pub(crate) originals: &'a (dyn Fn(&Origin) -> Option<Original> + Sync),
+}
+
+/// What was written, and is not a commit yet.
+struct Written {
+    scope: Scope,
+    stats: Vec<WriteStat>,
+    ignored_changes: u64,
+    letters: usize,
 }
 
 /// A base file that will be written, with its name.
@@ -46,24 +55,62 @@ struct Job {
 
 impl Flush<'_> {
     pub(crate) async fn run(mut self) -> Result<CommitOutcome> {
-        if let Some(with) = self.foreign_commit().await? {
-            return Ok(CommitOutcome::Conflicted { with });
-        }
-        let setting = self.session.parts.settings.foreign_metadata_table;
-        table::drop_metadata_table(&self.session.parts.store, setting, &*self.session.parts.clock).await?;
-        let (changes, plan) = self.plan().await?;
-        self.bury(&changes, &plan)?;
-        self.write(changes, plan).await
+        let guard = self.session.parts.lock.acquire().await?;
+        let begun = self.begin().await;
+        guard.release().await;
+        let requested = match begun? {
+            Ok(requested) => requested,
+            Err(with) => return Ok(CommitOutcome::Conflicted { with }),
+        };
+        let written = match requested.during(self.write(&requested)).await {
+            Ok(written) => written,
+            Err(error) => {
+                requested.abandon().await;
+                return Err(error);
+            }
+        };
+        self.complete(requested.written(), written).await
     }
 
-    /// The newest commit that was completed since the table was read.
-    async fn foreign_commit(&mut self) -> Result<Option<InstantTime>> {
+    /// Draws the instant, above all that others did. The lock is held; `Err` names what stands against it.
+    async fn begin(&mut self) -> Result<Result<Requested, InstantTime>> {
+        let parts = self.session.parts.clone();
+        let layout = self.session.table.timeline.layout();
+        let mut timeline = table::read_timeline(&parts.store, layout).await?;
+        if heal(&parts, &timeline).await? {
+            timeline = table::read_timeline(&parts.store, layout).await?;
+        }
+        let known = self.session.table.timeline.instants();
+        let since: Vec<Instant> = timeline.completed_writes().filter(|i| !known.contains(i)).copied().collect();
+        if let Err(with) = self.catch_up(&since, &Scope::Nothing).await? {
+            return Ok(Err(with));
+        }
+        self.session.table.timeline = timeline;
+        request(&parts, &self.session.table.timeline, Action::Commit).await.map(Ok)
+    }
+
+    /// Takes over what others committed since; `Err` names a commit that stands against ours: it changed what we looked at,
+    /// the columns, or dealt with the same part of the source.
+    async fn catch_up(&mut self, since: &[Instant], scope: &Scope) -> Result<Result<(), InstantTime>> {
         let session = &mut *self.session;
-        let timeline = table::read_timeline(&session.parts.store, &session.table.properties).await?;
-        let newest = |timeline: &Timeline| timeline.completed_writes().next_back().map(|i| i.time);
-        let (known, found) = (newest(&session.table.timeline), newest(&timeline));
-        session.table.timeline = timeline;
-        Ok(found.filter(|_| found != known))
+        let mut newest: Option<History> = None;
+        for instant in since {
+            let metadata = session.table.commit_metadata(instant).await?;
+            let columns = table::columns_of(&metadata)?;
+            let same_columns = columns.is_none() || columns == session.table.columns;
+            if !same_columns || scope.meets(&metadata) {
+                return Ok(Err(instant.time));
+            }
+            session.table.note_replaced(&metadata)?;
+            newest = History::of(&metadata).or(newest);
+        }
+        let pipeline = &session.parts.settings.pipeline;
+        if let (Some(newest), Some(last)) = (newest, since.last())
+            && !self.positions.join(newest, pipeline)?
+        {
+            return Ok(Err(last.time));
+        }
+        Ok(Ok(()))
     }
 
     async fn plan(&mut self) -> Result<(Arc<ChangeSet>, Plan)> {
@@ -110,47 +157,92 @@ impl Flush<'_> {
         Ok(())
     }
 
-    /// Requested → inflight → markers → files → completed.
-    async fn write(self, changes: Arc<ChangeSet>, plan: Plan) -> Result<CommitOutcome> {
-        let session = self.session;
-        let store = session.parts.store.clone();
-        let requested = request(&store, &session.table.timeline, &*session.parts.clock).await?;
-        let instant = requested.time();
-        let ignored_changes = plan.ignored;
-        let jobs = jobs(plan.files, instant, &*session.parts.clock);
+    /// Plans what becomes of every file group, announces it, and writes it.
+    async fn write(&mut self, requested: &Requested) -> Result<Written> {
+        let (changes, plan) = self.plan().await?;
+        self.bury(&changes, &plan)?;
+        let session = &mut *self.session;
+        let (scope, ignored_changes) = (plan.scope, plan.ignored);
+        let jobs = jobs(plan.files, requested.time(), &*session.parts.clock);
         let mut metadata = CommitMetadata { operation_type: WriteOperation::Upsert, ..CommitMetadata::default() };
         for job in &jobs {
             metadata.add(announced(job));
         }
         let markers: Vec<Marker> = jobs.iter().map(marker).collect();
-        let inflight = requested.inflight(&metadata, &markers).await?;
-
+        requested.announce(&metadata, &markers).await?;
         let letters = std::mem::take(&mut session.letters);
-        write_dead_letters(&store, instant, &letters).await?;
-        let written = write_files(session, &changes, jobs, instant).await?;
+        write_dead_letters(&session.parts.store, requested.time(), &letters).await?;
+        let stats = write_files(session, &changes, jobs, requested.time()).await?;
+        Ok(Written { scope, stats, ignored_changes, letters: letters.len() })
+    }
 
+    /// Completes under the lock what still may be completed.
+    async fn complete(mut self, inflight: Inflight, written: Written) -> Result<CommitOutcome> {
+        let mut guard = self.session.parts.lock.acquire().await?;
+        let judged = inflight.requested().during(self.may_complete(&mut guard, &inflight, &written)).await;
+        let metadata = match judged {
+            Ok(Ok(metadata)) => metadata,
+            refused => {
+                guard.release().await;
+                inflight.requested().abandon().await;
+                return refused.map(|with| match with {
+                    Ok(_) => CommitOutcome::Empty,
+                    Err(with) => CommitOutcome::Conflicted { with },
+                });
+            }
+        };
+        let instant = inflight.requested().time();
+        if inflight.complete(guard, &metadata).await? == Completed::Taken {
+            return Ok(CommitOutcome::Conflicted { with: instant });
+        }
+        self.session.table = next_table(&self.session.table, self.session.columns.clone(), instant);
+        self.positions.are_committed();
+        Ok(CommitOutcome::Committed(summed(instant, &written.stats, written.ignored_changes, written.letters)))
+    }
+
+    /// The commit's content, if nothing stands against it. Dropped half-way, nothing is completed.
+    async fn may_complete(
+        &mut self,
+        guard: &mut Guard,
+        inflight: &Inflight,
+        written: &Written,
+    ) -> Result<Result<CommitMetadata, InstantTime>> {
+        let since = match inflight.stands().await? {
+            Ok(since) => since,
+            Err(with) => return Ok(Err(with)),
+        };
+        if let Err(with) = self.catch_up(&since, &written.scope).await? {
+            return Ok(Err(with));
+        }
+        let ours = inflight.requested().time();
+        if !guard.hold().await? {
+            return Ok(Err(ours));
+        }
+        let Components { store, settings, clock, .. } = &self.session.parts;
+        table::drop_metadata_table(store, settings.foreign_metadata_table, &**clock).await?;
+        // Nobody can take the lock before the put is done or refused.
+        if !guard.hold().await? {
+            return Ok(Err(ours));
+        }
+        self.metadata(written).map(Ok)
+    }
+
+    fn metadata(&self, written: &Written) -> Result<CommitMetadata> {
+        let session = &*self.session;
         let mut metadata = CommitMetadata { operation_type: WriteOperation::Upsert, ..CommitMetadata::default() };
-        metadata.extra_metadata.extend(self.positions);
+        metadata.extra_metadata.extend(self.positions.extra_metadata());
         if let Some(columns) = &session.columns {
             let schema = avro::to_avro(session.table.properties.name(), columns).map_err(format)?;
             metadata.set_schema(schema);
         }
-        // Unique to this attempt: tells our completed instant from another's.
         let attempt = crate::clock::uuid_text(session.parts.clock.unique_id());
         metadata.extra_metadata.insert(ATTEMPT_KEY.to_owned(), attempt);
-        for stat in &written {
+        for stat in &written.stats {
             metadata.add(stat.clone());
         }
-        if inflight.complete(&metadata).await? == Completed::Taken {
-            return Ok(CommitOutcome::Conflicted { with: instant });
-        }
-        session.table = next_table(&session.table, session.columns.clone(), instant);
-        Ok(CommitOutcome::Committed(summed(instant, &written, ignored_changes, letters.len())))
+        Ok(metadata)
     }
 }
-
-/// Where a commit names the attempt that made it.
-const ATTEMPT_KEY: &str = "cdc.attempt";
 
 /// The table after a commit of ours: only its timeline and columns are others.
 fn next_table(table: &Table, columns: Option<SchemaRef>, instant: InstantTime) -> Table {

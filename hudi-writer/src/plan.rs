@@ -16,6 +16,7 @@ use hudi_core::merge::Orders;
 
 use crate::changes::{ChangeSet, KeyTable, RowWrite};
 use crate::clock::{Clock, uuid_text};
+use crate::commit::Scope;
 use crate::compute::Compute;
 use crate::cow::FilePlan;
 use crate::error::{Error, Result, format};
@@ -91,6 +92,8 @@ pub(crate) struct Plan {
     pub(crate) not_found: Vec<u32>,
     /// How many changes were older than what they met.
     pub(crate) ignored: u64,
+    /// Where keys were looked for.
+    pub(crate) scope: Scope,
 }
 
 impl Planner<'_> {
@@ -99,6 +102,7 @@ impl Planner<'_> {
         let (changes, buckets) = (Arc::clone(self.changes), self.buckets());
         let fields = self.key_fields.to_vec();
         let shares = self.compute.run(move || Ok(shares(&changes, buckets, &fields))).await?;
+        let scope = self.scope(&shares);
         let mut partitions: Vec<&str> = shares.iter().map(|share| share.partition.as_str()).collect();
         partitions.dedup();
         let slices = partitions
@@ -112,7 +116,17 @@ impl Planner<'_> {
             self.plan(share, slices).await
         });
         let plans = futures::stream::iter(plans).buffered(self.compute.parallel());
-        plans.try_fold(Plan::default(), |all, one| async { Ok(all.add(one)) }).await
+        plans.try_fold(Plan { scope, ..Plan::default() }, |all, one| async { Ok(all.add(one)) }).await
+    }
+
+    fn scope(&self, shares: &[Share]) -> Scope {
+        match self.index {
+            Index::Simple => Scope::Partitions(shares.iter().map(|share| share.partition.clone()).collect()),
+            Index::Bucket(_) => {
+                let bucket = |share: &Share| Some((share.partition.clone(), share.bucket?));
+                Scope::Buckets(shares.iter().filter_map(bucket).collect())
+            }
+        }
     }
 
     fn buckets(&self) -> Option<u32> {
@@ -140,7 +154,7 @@ impl Planner<'_> {
         self.place(&partition, bucket, folded.inserts, &mut files)?;
         files.retain(|file| !file.plan.is_empty());
         let not_found = if self.deletes_must_be_found { folded.not_found } else { vec![] };
-        Ok(Plan { files, unfilled: folded.unfilled, not_found, ignored: folded.ignored })
+        Ok(Plan { files, unfilled: folded.unfilled, not_found, ignored: folded.ignored, scope: Scope::Nothing })
     }
 
     /// The file groups that can hold a key of the share.

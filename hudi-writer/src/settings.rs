@@ -26,6 +26,17 @@ pub enum ForeignMetadataTable {
     Refuse,
 }
 
+/// What is done about a pending instant of another writer that shows no sign of life: Java writes heartbeats only where
+/// failed writes are cleaned lazily.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ForeignPending {
+    /// It is left alone, with a warning: its writer may be at work.
+    #[default]
+    Leave,
+    /// It is rolled back: no other writer is at work without heartbeats.
+    RollBack,
+}
+
 /// How keys are routed to file groups.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Index {
@@ -49,6 +60,13 @@ pub struct WriterSettings {
     pub row_group_bytes: usize,
     /// What is done about a metadata table of somebody else's.
     pub foreign_metadata_table: ForeignMetadataTable,
+    /// What is done about a pending instant of another writer without a heartbeat.
+    pub foreign_pending: ForeignPending,
+    /// No other process writes the table: no lock is taken among processes, no heartbeat is kept, and whatever is pending
+    /// was left by the dead. Default false.
+    pub sole_writer: bool,
+    /// How long the lock of the table is waited for, in milliseconds. Default 60,000.
+    pub lock_wait_ms: u64,
 }
 
 impl Default for WriterSettings {
@@ -59,6 +77,9 @@ impl Default for WriterSettings {
             target_file_bytes: 120 << 20,
             row_group_bytes: 32 << 20,
             foreign_metadata_table: ForeignMetadataTable::default(),
+            foreign_pending: ForeignPending::default(),
+            sole_writer: false,
+            lock_wait_ms: 60_000,
         }
     }
 }

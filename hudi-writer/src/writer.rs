@@ -9,15 +9,16 @@ use hudi_core::change::{ChangeBatch, Op, OrderKind, Origin, columns};
 use hudi_core::checkpoint::{Checkpoint, Verdict};
 use hudi_core::dead_letter::{DeadLetter, Original, Stage};
 use hudi_core::key::{KeySpec, bucket_safe};
+use hudi_core::properties::TableProperties;
 use hudi_core::schema::evolution::evolve;
 
 use crate::buffer::{Buffer, with_our_columns};
-use crate::commit::heal;
+use crate::commit::heal_on_opening;
 use crate::components::Components;
 use crate::error::{Error, Result, format};
 use crate::flush::Flush;
-use crate::lock::lock;
 use crate::outcome::{CommitOutcome, Refused, Taken};
+use crate::positions::Positions;
 use crate::session::Session;
 use crate::settings::Index;
 use crate::table::{self, Table, gate_for_writing, read_history, stored_index};
@@ -30,27 +31,20 @@ use crate::types::with_table_types;
 #[derive(Debug)]
 pub struct TableWriter {
     session: Session,
-    checkpoint: Checkpoint,
-    /// The checkpoint of the newest commit.
-    committed: Checkpoint,
-    /// The checkpoints of all pipelines, as the newest commit carries them.
-    carried: BTreeMap<String, String>,
+    positions: Positions,
     failed: bool,
 }
 
 impl TableWriter {
     pub(crate) async fn load(parts: Components) -> Result<Self> {
-        let _alone = lock(parts.store.url()).await;
-        let recovery = table::read_properties(&parts.store).await?;
-        gate_for_writing(&recovery.properties)?;
-        table::apply(&parts.store, recovery.steps).await?;
-        let mut timeline = table::read_timeline(&parts.store, &recovery.properties).await?;
-        if !heal(&parts.store, &timeline).await?.is_empty() {
-            timeline = table::read_timeline(&parts.store, &recovery.properties).await?;
+        let properties = healed_properties(&parts).await?;
+        let layout = properties.version().layout();
+        let mut timeline = table::read_timeline(&parts.store, layout).await?;
+        if heal_on_opening(&parts, &timeline).await? {
+            timeline = table::read_timeline(&parts.store, layout).await?;
         }
-        let table = Table::of(parts.store.clone(), recovery.properties, timeline).await?;
-        let history = read_history(&table).await?;
-        let checkpoint = history.checkpoint(&parts.settings.pipeline)?;
+        let table = Table::of(parts.store.clone(), properties, timeline).await?;
+        let positions = Positions::of(read_history(&table).await?, &parts.settings.pipeline)?;
         let session = Session {
             keys: KeySpec::of(&table.properties),
             index: stored_index(&table.properties)?,
@@ -60,19 +54,19 @@ impl TableWriter {
             table,
             parts,
         };
-        Ok(Self { session, committed: checkpoint.clone(), checkpoint, carried: history.checkpoints, failed: false })
+        Ok(Self { session, positions, failed: false })
     }
 
     /// How far the pipeline got: what is committed, and what is buffered.
     #[must_use]
     pub fn checkpoint(&self) -> &Checkpoint {
-        &self.checkpoint
+        &self.positions.checkpoint
     }
 
     /// How far the pipeline got: what is committed.
     #[must_use]
     pub fn committed(&self) -> &Checkpoint {
-        &self.committed
+        &self.positions.committed
     }
 
     /// The table as of the last commit, or of the opening.
@@ -118,7 +112,7 @@ impl TableWriter {
         batch.validate().map_err(format)?;
         let batch = &*with_table_types(batch)?;
         let columns = self.columns_with(batch)?;
-        let mut checkpoint = self.checkpoint.clone();
+        let mut checkpoint = self.positions.checkpoint.clone();
         let verdicts = checkpoint
             .judge(batch)
             .map_err(|back| Error::SourceWentBack { source_name: back.source.to_string(), origin: back.origin })?;
@@ -127,7 +121,7 @@ impl TableWriter {
         let taken: BooleanArray = (0..batch.num_rows()).map(|row| Some(is_taken(row))).collect();
         let epoch = checkpoint.epoch(&batch.source);
         self.session.buffer.add(batch, &taken, keys, partitions, epoch)?;
-        (self.checkpoint, self.session.columns) = (checkpoint, Some(columns));
+        (self.positions.checkpoint, self.session.columns) = (checkpoint, Some(columns));
         Ok(counted(batch, &verdicts, &taken, refused))
     }
 
@@ -174,13 +168,13 @@ impl TableWriter {
 
     /// Notes that the messages of a partition below `next` need no more attention: they were skipped.
     pub fn advance(&mut self, topic: &str, partition: i32, next: i64) {
-        self.checkpoint.advance(topic, partition, next);
+        self.positions.checkpoint.advance(topic, partition, next);
     }
 
     /// Keeps a message that could not become a row: it is written with the next commit.
     pub fn dead_letter(&mut self, letter: DeadLetter) {
         let origin = &letter.original.origin;
-        self.checkpoint.advance(&origin.topic, origin.partition, origin.offset + 1);
+        self.positions.checkpoint.advance(&origin.topic, origin.partition, origin.offset + 1);
         self.session.letters.push(letter);
     }
 
@@ -195,28 +189,14 @@ impl TableWriter {
     /// Whatever the store or the files say. The table is the old one; open it again.
     pub async fn commit(&mut self, originals: &(dyn Fn(&Origin) -> Option<Original> + Sync)) -> Result<CommitOutcome> {
         self.refuse_if_failed()?;
-        if self.session.buffer.rows() == 0 && self.session.letters.is_empty() && self.checkpoint == self.committed {
+        if self.session.buffer.rows() == 0 && self.session.letters.is_empty() && !self.positions.have_moved() {
             return Ok(CommitOutcome::Empty);
         }
         self.failed = true;
-        let _alone = lock(self.session.parts.store.url()).await;
-        self.carried.insert(Checkpoint::key(&self.session.parts.settings.pipeline), self.checkpoint.to_json());
-        let positions = self.positions();
-        let outcome = Flush { session: &mut self.session, positions, originals }.run().await?;
-        if let CommitOutcome::Committed(_) = &outcome {
-            self.committed = self.checkpoint.clone();
-            self.failed = false;
-        }
+        let flush = Flush { session: &mut self.session, positions: &mut self.positions, originals };
+        let outcome = flush.run().await?;
+        self.failed = !matches!(outcome, CommitOutcome::Committed(_));
         Ok(outcome)
-    }
-
-    /// What a commit's `extraMetadata` carries of ours.
-    fn positions(&self) -> BTreeMap<String, String> {
-        let mut positions = self.carried.clone();
-        if let Some(streamer) = self.checkpoint.streamer_text() {
-            positions.insert(hudi_core::checkpoint::STREAMER_KEY.to_owned(), streamer);
-        }
-        positions
     }
 
     fn refuse_if_failed(&self) -> Result<()> {
@@ -225,6 +205,25 @@ impl TableWriter {
         }
         Ok(())
     }
+}
+
+/// The table's properties; an update of them that died in the middle is carried on, under the lock.
+async fn healed_properties(parts: &Components) -> Result<TableProperties> {
+    let recovery = table::read_properties(&parts.store).await?;
+    gate_for_writing(&recovery.properties)?;
+    if recovery.steps.is_empty() {
+        return Ok(recovery.properties);
+    }
+    let guard = parts.lock.acquire().await?;
+    let recovered = recover_properties(parts).await;
+    guard.release().await;
+    recovered
+}
+
+async fn recover_properties(parts: &Components) -> Result<TableProperties> {
+    let recovery = table::read_properties(&parts.store).await?;
+    table::apply(&parts.store, recovery.steps).await?;
+    Ok(recovery.properties)
 }
 
 fn counted(batch: &ChangeBatch, verdicts: &[Verdict], taken: &BooleanArray, refused: Vec<Refused>) -> Taken {

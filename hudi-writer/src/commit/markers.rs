@@ -22,11 +22,15 @@ pub(super) async fn write(store: &TableStore, instant: InstantTime, markers: &[M
     store.put(&layout::batched_markers(instant, 0), Bytes::from(lines)).await
 }
 
-/// The files that the instant said it would write, as paths below the table.
-pub(super) async fn read(store: &TableStore, instant: InstantTime) -> Result<Vec<String>> {
+/// The files that the instant said it would write, as paths below the table; `None` where it said nothing.
+pub(super) async fn read(store: &TableStore, instant: InstantTime) -> Result<Option<Vec<String>>> {
     let folder = layout::marker_dir(instant);
     let mut files = vec![];
-    for object in store.list(&folder).await? {
+    let objects = store.list(&folder).await?;
+    if objects.is_empty() {
+        return Ok(None);
+    }
+    for object in objects {
         let name = object.path.strip_prefix(&folder).unwrap_or_default().trim_start_matches('/').to_owned();
         if name == layout::MARKERS_TYPE_FILE {
             continue;
@@ -41,7 +45,7 @@ pub(super) async fn read(store: &TableStore, instant: InstantTime) -> Result<Vec
             }
         }
     }
-    Ok(files)
+    Ok(Some(files))
 }
 
 /// Removes the instant's markers.

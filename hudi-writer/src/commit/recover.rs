@@ -1,30 +1,64 @@
-//! Healing: what writers that died left behind is removed, before anything else is read or written.
-//!
-//! A pending commit is undone in this order: files, markers, inflight, requested; so a death in the middle is healed by
-//! the next. Files are found by the markers *and* by their names: files of an instant that never completed become data
-//! as soon as the timeline begins after them.
+//! Healing: what writers that died left behind is rolled back, under the table's lock; the living are left alone.
 
-use hudi_core::file_name::{BaseFileName, LogFileName};
 use hudi_core::instant::{Action, Instant, InstantTime};
 use hudi_core::layout;
 use hudi_core::timeline::Timeline;
+use hudi_core::version::TimelineLayout;
 
-use super::markers;
+use super::alive::{self, Life};
+use super::{litter, rollback};
+use crate::components::Components;
 use crate::error::{Error, Result};
-use crate::store::TableStore;
+use crate::settings::ForeignPending;
+use crate::table;
 
-/// Undoes all pending commits, the newest first; returns their instants.
+/// What a clustering plan says of itself, in letters that no overwrite's plan has.
+const CLUSTERING: &[u8] = b"CLUSTER";
+
+/// Heals a table that is opened, if there is something to heal. Takes the lock only then; whether anything was changed.
+pub(crate) async fn heal_on_opening(parts: &Components, timeline: &Timeline) -> Result<bool> {
+    litter::remove(parts, timeline).await?;
+    let noted = rollback::noted(&parts.store).await?;
+    if noted.is_empty() && dead(parts, timeline).await?.is_empty() {
+        return Ok(false);
+    }
+    let guard = parts.lock.acquire().await?;
+    let healed = heal_noted(parts, timeline.layout(), noted).await;
+    guard.release().await;
+    healed.map(|()| true)
+}
+
+async fn heal_noted(parts: &Components, layout: TimelineLayout, noted: Vec<InstantTime>) -> Result<()> {
+    let timeline = table::read_timeline(&parts.store, layout).await?;
+    for time in noted {
+        rollback::sweep(parts, &timeline, time).await?;
+    }
+    let timeline = table::read_timeline(&parts.store, layout).await?;
+    heal(parts, &timeline).await.map(drop)
+}
+
+/// Rolls back the pending instants of writers that are dead, the newest first; whether there were any.
 ///
-/// Plans that somebody else may still carry out (compaction, clustering, restore) are refused by name.
-pub(crate) async fn heal(store: &TableStore, timeline: &Timeline) -> Result<Vec<InstantTime>> {
-    let mut healed = vec![];
+/// The lock must be held, and the timeline read under it. Plans that somebody else may still carry out are refused by name.
+pub(crate) async fn heal(parts: &Components, timeline: &Timeline) -> Result<bool> {
+    let dead = dead(parts, timeline).await?;
+    for instant in &dead {
+        rollback::undo(parts, timeline, instant).await?;
+    }
+    Ok(!dead.is_empty())
+}
+
+/// The pending instants whose writers are dead, the newest first.
+async fn dead(parts: &Components, timeline: &Timeline) -> Result<Vec<Instant>> {
+    let mut dead = vec![];
     for instant in timeline.pending().rev() {
         match instant.action {
-            Action::Commit => {
-                undo(store, timeline, instant.time).await?;
-                healed.push(instant.time);
-            }
             Action::Clean | Action::Rollback | Action::Savepoint | Action::Indexing => {}
+            Action::Commit | Action::ReplaceCommit if !is_clustering(parts, timeline, instant).await? => {
+                if is_dead(parts, instant).await? {
+                    dead.push(*instant);
+                }
+            }
             other => {
                 return Err(Error::refused(
                     format!("a pending {} at {}", other.as_str(), instant.time),
@@ -33,32 +67,30 @@ pub(crate) async fn heal(store: &TableStore, timeline: &Timeline) -> Result<Vec<
             }
         }
     }
-    Ok(healed)
+    Ok(dead)
 }
 
-async fn undo(store: &TableStore, timeline: &Timeline, time: InstantTime) -> Result<()> {
-    tracing::warn!(instant = %time, "rolling back a commit that never completed");
-    let mut files = markers::read(store, time).await?;
-    let listed = store.list("").await?;
-    files.extend(listed.into_iter().map(|object| object.path).filter(|path| is_of(path, time)));
-    files.push(layout::dead_letters(time));
-    files.sort();
-    files.dedup();
-    store.delete_all(files).await?;
-    markers::remove(store, time).await?;
-    let requested = Instant::requested(time, Action::Commit);
-    for state in [requested.inflight(), requested] {
-        store.delete(&layout::timeline_file(timeline.layout(), &state)).await?;
+async fn is_dead(parts: &Components, instant: &Instant) -> Result<bool> {
+    if parts.settings.sole_writer {
+        return Ok(true);
     }
-    Ok(())
+    let life = alive::look(&parts.store, instant.time, parts.clock.now_ms()).await?;
+    if life == Life::Unknown && parts.settings.foreign_pending == ForeignPending::Leave {
+        tracing::warn!(
+            table = parts.store.url(), instant = %instant.time,
+            "an instant of another writer is pending and has no heartbeat: it is left alone"
+        );
+        return Ok(false);
+    }
+    Ok(life != Life::Fresh)
 }
 
-/// Whether a data file was written by the instant.
-fn is_of(path: &str, time: InstantTime) -> bool {
-    if layout::is_below_hoodie(path) {
-        return false;
+/// Whether a pending replace commit is a clustering, which its planner may still carry out.
+pub(super) async fn is_clustering(parts: &Components, timeline: &Timeline, instant: &Instant) -> Result<bool> {
+    if instant.action != Action::ReplaceCommit {
+        return Ok(false);
     }
-    let (_, name) = layout::split(path);
-    let base = BaseFileName::parse(name).ok().flatten().map(|name| name.instant);
-    base.or_else(|| LogFileName::parse(name).ok().flatten().map(|name| name.instant)) == Some(time)
+    let requested = Instant::requested(instant.time, instant.action);
+    let plan = parts.store.get(&layout::timeline_file(timeline.layout(), &requested)).await?.unwrap_or_default();
+    Ok(plan.windows(CLUSTERING.len()).any(|window| window == CLUSTERING))
 }

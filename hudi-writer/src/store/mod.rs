@@ -3,10 +3,12 @@
 //! Paths are relative to the table and are taken letter by letter: partitions may hold `%`. Not here: which objects a
 //! table has, and in which order they may be written.
 
+mod conditional;
 mod place;
 mod upload;
 
 use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -16,6 +18,7 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
 
 use crate::error::{Error, Result};
+pub(crate) use conditional::{Swapped, Version};
 pub(crate) use upload::Upload;
 
 /// An object of the table: its path below the table and its size.
@@ -56,6 +59,11 @@ impl TableStore {
     pub(crate) fn of(store: Arc<dyn ObjectStore>, prefix: &str, url: &str) -> Self {
         let prefix = prefix.trim_matches('/').to_owned();
         Self { store, prefix, url: url.into(), java_checksums: url.starts_with("file:") }
+    }
+
+    /// The folder of a table in the local file system.
+    pub(crate) fn local_folder(&self) -> Option<PathBuf> {
+        url::Url::parse(&self.url).ok().filter(|url| url.scheme() == "file")?.to_file_path().ok()
     }
 
     /// The table's place, as it was given.

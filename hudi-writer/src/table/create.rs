@@ -18,8 +18,11 @@ use crate::store::{Created, TableStore};
 pub(crate) async fn create(store: &TableStore, table: &NewTable, clock: &dyn Clock) -> Result<()> {
     let properties = properties(table)?;
     gate_for_writing(&properties)?;
-    if store.get(&layout::properties_backup()).await?.is_some() {
-        return Err(Error::AlreadyExists { url: store.url().to_owned() });
+    // Two who create the same table in the same moment may both be told that they did.
+    for path in [layout::properties(), layout::properties_backup()] {
+        if store.get(&path).await?.is_some() {
+            return Err(Error::AlreadyExists { url: store.url().to_owned() });
+        }
     }
     let body = Bytes::from(properties.to_text(clock.now_ms()));
     match store.create_once(&layout::properties(), body).await? {

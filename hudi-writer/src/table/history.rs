@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use hudi_core::checkpoint::{Checkpoint, KEY_PREFIX};
+use hudi_core::commit::CommitMetadata;
 
 use super::state::Table;
 use crate::error::{Error, Result, format};
@@ -18,6 +19,13 @@ pub(crate) struct History {
 }
 
 impl History {
+    /// What a commit carries; `None` where it carries nothing of ours.
+    pub(crate) fn of(metadata: &CommitMetadata) -> Option<Self> {
+        let ours = metadata.extra_metadata.iter().filter(|(key, _)| key.starts_with(KEY_PREFIX));
+        let checkpoints: BTreeMap<_, _> = ours.map(|(key, value)| (key.clone(), value.clone())).collect();
+        (!checkpoints.is_empty()).then_some(Self { checkpoints })
+    }
+
     /// The checkpoint of one pipeline; a new one where it has none.
     pub(crate) fn checkpoint(&self, pipeline: &str) -> Result<Checkpoint> {
         match self.checkpoints.get(&Checkpoint::key(pipeline)) {
@@ -39,14 +47,8 @@ pub(crate) async fn read_history(table: &Table) -> Result<History> {
                 why,
             ));
         }
-        let checkpoints: BTreeMap<String, String> = metadata
-            .extra_metadata
-            .iter()
-            .filter(|(key, _)| key.starts_with(KEY_PREFIX))
-            .map(|(key, value)| (key.clone(), value.clone()))
-            .collect();
-        if !checkpoints.is_empty() {
-            return Ok(History { checkpoints });
+        if let Some(history) = History::of(&metadata) {
+            return Ok(history);
         }
         looked_at += 1;
     }

@@ -6,8 +6,8 @@ mod history;
 mod state;
 
 pub use state::Table;
-pub(crate) use state::{read_properties, read_timeline};
+pub(crate) use state::{columns_of, read_properties, read_timeline};
 
 pub(crate) use create::{create, stored_index};
 pub(crate) use gates::{apply, drop_metadata_table, gate_for_writing, is_immutable};
-pub(crate) use history::read_history;
+pub(crate) use history::{History, read_history};

@@ -12,7 +12,7 @@ use hudi_core::layout;
 use hudi_core::properties::{Recovery, TableProperties, recovery};
 use hudi_core::schema::avro::from_avro;
 use hudi_core::timeline::Timeline;
-use hudi_core::version::{TableType, TableVersion};
+use hudi_core::version::{TableType, TableVersion, TimelineLayout};
 
 use crate::error::{Error, Result, format};
 use crate::store::{Object, TableStore};
@@ -39,7 +39,7 @@ impl Table {
     pub(crate) async fn load(store: TableStore) -> Result<Self> {
         let properties = read_properties(&store).await?.properties;
         gate_for_reading(&properties)?;
-        let timeline = read_timeline(&store, &properties).await?;
+        let timeline = read_timeline(&store, properties.version().layout()).await?;
         Self::of(store, properties, timeline).await
     }
 
@@ -47,7 +47,7 @@ impl Table {
     pub(crate) async fn of(store: TableStore, properties: TableProperties, timeline: Timeline) -> Result<Self> {
         let mut table = Self { store, properties, timeline, columns: None, replaced: HashSet::new() };
         table.columns = table.read_columns().await?;
-        table.replaced = table.read_replaced().await?;
+        table.read_replaced().await?;
         Ok(table)
     }
 
@@ -88,22 +88,29 @@ impl Table {
 
     async fn read_columns(&self) -> Result<Option<SchemaRef>> {
         for instant in self.timeline.completed_writes().rev() {
-            if let Some(schema) = self.commit_metadata(instant).await?.schema() {
-                return Ok(Some(Arc::new(from_avro(schema).map_err(format)?)));
+            if let Some(columns) = columns_of(&self.commit_metadata(instant).await?)? {
+                return Ok(Some(columns));
             }
         }
         Ok(None)
     }
 
-    async fn read_replaced(&self) -> Result<HashSet<(String, FileId)>> {
-        let mut replaced = HashSet::new();
-        for instant in self.timeline.completed_writes().filter(|instant| instant.action == Action::ReplaceCommit) {
-            let metadata = self.commit_metadata(instant).await?;
-            for (partition, id) in metadata.replaced_file_ids() {
-                replaced.insert((partition.to_owned(), FileId::parse(id).map_err(format)?));
-            }
+    async fn read_replaced(&mut self) -> Result<()> {
+        let replacing = |instant: &&Instant| instant.action == Action::ReplaceCommit;
+        let replacing: Vec<Instant> = self.timeline.completed_writes().filter(replacing).copied().collect();
+        for instant in replacing {
+            let metadata = self.commit_metadata(&instant).await?;
+            self.note_replaced(&metadata)?;
         }
-        Ok(replaced)
+        Ok(())
+    }
+
+    /// Notes the file groups that a commit says are no more.
+    pub(crate) fn note_replaced(&mut self, metadata: &CommitMetadata) -> Result<()> {
+        for (partition, id) in metadata.replaced_file_ids() {
+            self.replaced.insert((partition.to_owned(), FileId::parse(id).map_err(format)?));
+        }
+        Ok(())
     }
 
     /// The latest committed slice of every file group, by partition.
@@ -148,6 +155,11 @@ impl Table {
     }
 }
 
+/// The columns that a commit says the table has.
+pub(crate) fn columns_of(metadata: &CommitMetadata) -> Result<Option<SchemaRef>> {
+    metadata.schema().map(|schema| from_avro(schema).map(Arc::new).map_err(format)).transpose()
+}
+
 /// The properties, those of an update that died in the middle included.
 pub(crate) async fn read_properties(store: &TableStore) -> Result<Recovery> {
     let main = store.get_text(&layout::properties()).await?;
@@ -159,8 +171,7 @@ pub(crate) async fn read_properties(store: &TableStore) -> Result<Recovery> {
     recovery.ok_or_else(|| Error::NotFound { url: store.url().to_owned() })
 }
 
-pub(crate) async fn read_timeline(store: &TableStore, properties: &TableProperties) -> Result<Timeline> {
-    let timeline_layout = properties.version().layout();
+pub(crate) async fn read_timeline(store: &TableStore, timeline_layout: TimelineLayout) -> Result<Timeline> {
     let (objects, _) = store.list_folder(&layout::timeline_dir(timeline_layout)).await?;
     let names = objects.iter().map(|object| layout::split(&object.path).1);
     Timeline::from_names(timeline_layout, names).map_err(format)

@@ -1,5 +1,8 @@
-//! For tests of what a crash leaves behind: a store that dies. (Feature `testing`.)
+//! For tests of what a crash leaves behind: a store of which a call goes wrong, and a clock that is moved by hand.
+//! (Feature `testing`.)
 
-mod dying;
+mod clock;
+mod faulty;
 
-pub use dying::DyingStore;
+pub use clock::ManualClock;
+pub use faulty::{Fault, FaultyStore};

@@ -1,120 +1,100 @@
-//! The store dies after its n-th changing call, for every n: the table is the old or the new one, the next opening heals
-//! it, and what is sent again leads to the model.
+//! Each call of a history goes wrong, in each way: no row is lost, doubled, stale or resurrected, nothing that was told of
+//! as done is undone, and the next writer heals what is left.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use hudi_core::change::Op;
-use hudi_writer::testing::DyingStore;
-use hudi_writer::{Error, Index, NewTable, Table, TableWriter, WriterBuilder};
-use object_store::ObjectStore;
-use object_store::local::LocalFileSystem;
-use object_store::memory::InMemory;
+use hudi_writer::testing::{Fault, FaultyStore};
+use hudi_writer::{Index, NewTable, Table};
 
-use crate::model::{Change, Model, StillClock, any_original, assert_is, batch, rows_of};
+use crate::history::{History, Release, World, calls_of, survive, usual_commits};
 
-/// The changes of each commit, and the offset of its first.
-fn commits() -> Vec<(i64, Vec<Change>)> {
-    let insert = (0..12).map(|id| Change::new(Op::Insert, id, 1)).collect();
-    let upsert = (6..18).map(|id| Change::new(Op::Update, id, 2)).collect();
-    let delete = (0..9).step_by(2).map(|id| Change::new(Op::Delete, id, 3)).collect();
-    vec![(0, insert), (12, upsert), (24, delete)]
+fn bucketed() -> History {
+    let table = NewTable::new("t", ["id"]).index(Index::Bucket(NonZeroU32::new(2).unwrap()));
+    History { table, commits: usual_commits() }
 }
 
-/// The models after no commit, the first, the second, …
-fn models() -> Vec<Model> {
-    let mut models = vec![Model::default()];
-    for (_, changes) in commits() {
-        let mut model = models.last().unwrap().clone();
-        changes.iter().for_each(|change| model.apply(change));
-        model.committed();
-        models.push(model);
-    }
-    models
+fn simple() -> History {
+    History { table: NewTable::new("t", ["id"]), commits: usual_commits() }
 }
 
-fn tables() -> [NewTable; 3] {
-    [
-        NewTable::new("t", ["id"]),
-        NewTable::new("t", ["id"]).index(Index::Bucket(std::num::NonZeroU32::new(2).unwrap())),
-        NewTable::new("t", ["region", "id"]).partition_by(["region"]),
-    ]
+fn partitioned() -> History {
+    History { table: NewTable::new("t", ["region", "id"]).partition_by(["region"]), commits: usual_commits() }
 }
 
-fn builder(store: Arc<dyn ObjectStore>, url: &str) -> WriterBuilder {
-    TableWriter::builder(url).store(store, "base/t").clock(Arc::new(StillClock::default()))
-}
-
-/// Sends everything that the table does not have yet, commit by commit.
-async fn send(store: Arc<dyn ObjectStore>, url: &str, table: &NewTable) -> Result<(), Error> {
-    let mut writer = builder(store, url).open_or_create(table).await?;
-    for (offset, changes) in commits() {
-        let _ = writer.write(&batch(&changes, offset))?;
-        let _ = writer.commit(&any_original).await?;
-    }
-    Ok(())
-}
-
-/// Kills the store after each of its changing calls; how many there were.
-async fn die_everywhere(store: &dyn Fn() -> Arc<dyn ObjectStore>, table: &NewTable, name: &str) -> u64 {
-    let models = models();
-    for lives in 0.. {
-        let url = format!("memory:///{name}/{lives}");
-        let inner = store();
-        let dying = DyingStore::new(Arc::clone(&inner), lives);
-        let survived = send(Arc::new(dying.clone()), &url, table).await.is_ok();
-
-        let seen = match Table::open_in(Arc::clone(&inner), "base/t", &url).await {
-            Ok(table) => rows_of(&table).await,
-            Err(Error::NotFound { .. }) => Default::default(),
-            Err(error) => panic!("after {lives} calls the table cannot be read: {error}"),
-        };
-        assert!(models.iter().any(|model| model.rows() == seen), "after {lives} calls: {seen:?}");
-
-        send(Arc::clone(&inner), &url, table).await.unwrap();
-        let healed = Table::open_in(inner, "base/t", &url).await.unwrap();
-        assert_is(&healed, models.last().unwrap()).await;
-        assert_eq!(healed.timeline().pending().count(), 0, "after {lives} calls");
-        if survived {
-            assert_eq!(dying.changes(), lives.min(dying.changes()));
-            return dying.changes();
+/// Lets each call go wrong in each way that makes a difference to it; how many points that were.
+async fn survive_everything(name: &str, history: History) -> usize {
+    let calls = calls_of(&history).await;
+    let mut points = 0;
+    for (at, changes) in calls.iter().enumerate() {
+        for fault in Fault::ALL {
+            let is_read = !changes && matches!(fault, Fault::DoneButError | Fault::Late);
+            let releases = if fault == Fault::Late { &Release::ALL[..] } else { &Release::ALL[..1] };
+            for release in releases.iter().filter(|_| !is_read) {
+                if let Err(wrong) = survive(&history, at, fault, *release).await {
+                    panic!("{name}: call {at} {fault:?} ({release:?}): {wrong}");
+                }
+                points += 1;
+            }
         }
     }
-    unreachable!("some number of calls is enough")
+    println!("{points} crash points: {name}, {} calls", calls.len());
+    points
 }
 
 #[tokio::test]
-async fn a_store_that_dies_at_any_call_leaves_the_old_table_or_the_new() {
-    for (i, table) in tables().iter().enumerate() {
-        let calls = die_everywhere(&|| Arc::new(InMemory::new()), table, &format!("m{i}")).await;
-        assert!(calls > 20, "{calls}");
-    }
+async fn a_bucketed_table_survives_whatever_goes_wrong() {
+    assert!(survive_everything("bucketed", bucketed()).await > 500);
 }
 
 #[tokio::test]
-async fn so_does_a_folder() {
-    let folder = tempfile::tempdir().unwrap();
-    let count = std::sync::atomic::AtomicU64::new(0);
-    let fresh = || -> Arc<dyn ObjectStore> {
-        let n = count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
-        let path = folder.path().join(n.to_string());
-        std::fs::create_dir_all(&path).unwrap();
-        Arc::new(LocalFileSystem::new_with_prefix(path).unwrap())
-    };
-    die_everywhere(&fresh, &tables()[0], "folder").await;
+async fn a_simple_table_survives_whatever_goes_wrong() {
+    assert!(survive_everything("simple", simple()).await > 500);
+}
+
+#[tokio::test]
+async fn a_partitioned_table_survives_whatever_goes_wrong() {
+    assert!(survive_everything("partitioned", partitioned()).await > 500);
 }
 
 #[tokio::test]
 async fn a_recovery_that_dies_is_healed_by_the_next() {
-    let table = &tables()[0];
-    for dies_at in [6, 7, 8, 9] {
-        for lives in 0..8 {
-            let url = format!("memory:///recovery/{dies_at}/{lives}");
-            let inner: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
-            let _ = send(Arc::new(DyingStore::new(Arc::clone(&inner), dies_at)), &url, table).await;
-            let _ = builder(Arc::new(DyingStore::new(Arc::clone(&inner), lives)), &url).open().await;
-            send(Arc::clone(&inner), &url, table).await.unwrap();
-            let healed = Table::open_in(inner, "base/t", &url).await.unwrap();
-            assert_is(&healed, models().last().unwrap()).await;
+    let history = simple();
+    let calls = calls_of(&history).await;
+    let mut points = 0;
+    for at in (0..calls.len()).filter(|at| calls[*at]).step_by(3) {
+        for recovery_dies_at in 0..40 {
+            let mut world = World::new(&history, format!("memory:///recovery/{at}/{recovery_dies_at}"));
+            let dying = FaultyStore::new(Arc::clone(&world.inner), at, Fault::Dies);
+            let _ = world.send(Arc::new(dying), usize::MAX).await;
+            world.clock.advance(61_000);
+            let recovery = FaultyStore::new(Arc::clone(&world.inner), recovery_dies_at, Fault::Dies);
+            let opened = world.builder(Arc::new(recovery.clone())).open().await.is_ok();
+            world.is_some_commit().await.unwrap();
+            world.clock.advance(61_000);
+            world.send(Arc::clone(&world.inner), usize::MAX).await.unwrap();
+            world.end().await.unwrap_or_else(|wrong| panic!("{at}, {recovery_dies_at}: {wrong}"));
+            points += 1;
+            if opened && recovery.calls().len() <= recovery_dies_at {
+                break;
+            }
         }
     }
+    println!("{points} crash points: recovery");
+    assert!(points > 200, "{points}");
+}
+
+#[tokio::test]
+async fn what_is_read_after_a_crash_needs_no_writer() {
+    let history = bucketed();
+    let mut pending = 0;
+    for at in 10..calls_of(&history).await.len() {
+        let mut world = World::new(&history, format!("memory:///reader/{at}"));
+        let dying = FaultyStore::new(Arc::clone(&world.inner), at, Fault::Dies);
+        let _ = world.send(Arc::new(dying), usize::MAX).await;
+        let table = Table::open_in(Arc::clone(&world.inner), "base/t", &world.url).await.unwrap();
+        pending += table.timeline().pending().count();
+        world.is_some_commit().await.unwrap();
+    }
+    assert!(pending > 20, "{pending}");
 }

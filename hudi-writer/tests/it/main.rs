@@ -4,5 +4,6 @@
 mod commits;
 mod crashes;
 mod gates;
+mod history;
 mod model;
 mod upserts;

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, StringArray, StringBuilder};
 use arrow::buffer::BooleanBuffer;
@@ -10,7 +9,7 @@ use arrow::datatypes::{DataType, Field, Int64Type, Schema};
 use futures::TryStreamExt;
 use hudi_core::change::{ChangeBatch, Op, Origin, StreamPosition};
 use hudi_core::dead_letter::Original;
-use hudi_writer::{Clock, CommitOutcome, Committed, ReadOptions, Table, TableWriter, check_table};
+use hudi_writer::{CommitOutcome, Committed, ReadOptions, Table, TableWriter, check_table};
 
 /// A row: region, name, amount.
 pub(crate) type Row = (String, Option<String>, Option<i64>);
@@ -146,23 +145,6 @@ pub(crate) async fn commit(writer: &mut TableWriter) -> Committed {
     match writer.commit(&any_original).await.unwrap() {
         CommitOutcome::Committed(committed) => committed,
         other => panic!("{other:?}"),
-    }
-}
-
-/// A clock that stands still, and ids that count.
-#[derive(Debug, Default)]
-pub(crate) struct StillClock {
-    ids: AtomicU64,
-    now_ms: AtomicI64,
-}
-
-impl Clock for StillClock {
-    fn now_ms(&self) -> i64 {
-        1_700_000_000_000 + self.now_ms.load(Ordering::SeqCst)
-    }
-
-    fn unique_id(&self) -> u128 {
-        u128::from(self.ids.fetch_add(1, Ordering::SeqCst)) << 64 | 1
     }
 }
 

@@ -8,7 +8,7 @@ use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 static LOCKS: LazyLock<Mutex<HashMap<String, Arc<AsyncMutex<()>>>>> = LazyLock::new(Mutex::default);
 
 /// Waits until nobody else in this process commits to the table, and keeps others out until the guard is dropped.
-pub(crate) async fn lock(url: &str) -> OwnedMutexGuard<()> {
+pub(super) async fn lock(url: &str) -> OwnedMutexGuard<()> {
     let lock = {
         let mut locks = LOCKS.lock().unwrap_or_else(PoisonError::into_inner);
         // Those that nobody holds or waits for are of no use to anybody.

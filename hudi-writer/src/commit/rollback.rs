@@ -1,0 +1,135 @@
+//! Rolling an instant back: everything that its writer made is removed, and must stay removed.
+//!
+//! In this order: a note, files, markers, the completed instant (of a zombie), inflight, requested, heartbeat. So a death in
+//! the middle is healed by the next; and what a zombie's put brings late, after its instant is gone, is known by the note
+//! and removed when a table is opened. The note ([`Note`]) lists the files, so that nothing has to be searched for.
+//!
+//! Format sections of rollback are not followed: no `rollback` instant is written. Hudi's readers and writers do not ask
+//! for one where an instant left nothing behind.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use hudi_core::checkpoint::Checkpoint;
+use hudi_core::commit::CommitMetadata;
+use hudi_core::file_name::{BaseFileName, LogFileName};
+use hudi_core::instant::{Action, Instant, InstantTime};
+use hudi_core::layout;
+use hudi_core::timeline::Timeline;
+use serde::{Deserialize, Serialize};
+
+use super::{ATTEMPT_KEY, alive, markers};
+use crate::clock::uuid_text;
+use crate::components::Components;
+use crate::error::{Error, Result};
+use crate::store::{Created, TableStore};
+
+/// Says that an instant was rolled back.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Note {
+    at_ms: i64,
+    action: String,
+    files: BTreeSet<String>,
+}
+
+/// The instants that notes say were rolled back.
+pub(super) async fn noted(store: &TableStore) -> Result<Vec<InstantTime>> {
+    let (notes, _) = store.list_folder(&layout::rolled_back_dir()).await?;
+    let names = notes.iter().filter_map(|note| layout::split(&note.path).1.strip_suffix(".json"));
+    Ok(names.filter_map(|name| InstantTime::parse(name).ok()).collect())
+}
+
+/// Whether a note says that the instant was rolled back.
+pub(super) async fn is_noted(store: &TableStore, instant: InstantTime) -> Result<bool> {
+    Ok(store.get(&layout::rolled_back(instant)).await?.is_some())
+}
+
+/// Undoes a pending instant.
+pub(super) async fn undo(parts: &Components, timeline: &Timeline, instant: &Instant) -> Result<()> {
+    tracing::warn!(table = parts.store.url(), instant = %instant.time, "rolling back an instant that never completed");
+    anchor(parts, timeline).await?;
+    let mut files = files_of(&parts.store, instant.time).await?;
+    // One who began to undo it has removed the markers perhaps.
+    files.extend(read_note(&parts.store, instant.time).await?.map(|note| note.files).unwrap_or_default());
+    let action = instant.action.comparable().as_str().to_owned();
+    let note = Note { at_ms: parts.clock.now_ms(), action, files };
+    let body = Bytes::from(serde_json::to_vec(&note).unwrap_or_default());
+    parts.store.put(&layout::rolled_back(instant.time), body).await?;
+    remove(&parts.store, timeline, instant.time, instant.action, note.files).await
+}
+
+/// Removes once more what a noted instant may have brought since, and a note that has become too old to be of use.
+pub(super) async fn sweep(parts: &Components, timeline: &Timeline, time: InstantTime) -> Result<()> {
+    let Some(note) = read_note(&parts.store, time).await? else { return Ok(()) };
+    let action = Action::ALL.into_iter().find(|action| action.as_str() == note.action).unwrap_or(Action::Commit);
+    remove(&parts.store, timeline, time, action, note.files).await?;
+    if parts.clock.now_ms() - note.at_ms > alive::LATEST_MS {
+        parts.store.delete(&layout::rolled_back(time)).await?;
+    }
+    Ok(())
+}
+
+async fn read_note(store: &TableStore, time: InstantTime) -> Result<Option<Note>> {
+    let path = layout::rolled_back(time);
+    let Some(bytes) = store.get(&path).await? else { return Ok(None) };
+    serde_json::from_slice(&bytes).map(Some).map_err(|e| Error::corrupt(&path, e.to_string()))
+}
+
+async fn remove(
+    store: &TableStore,
+    timeline: &Timeline,
+    time: InstantTime,
+    action: Action,
+    files: BTreeSet<String>,
+) -> Result<()> {
+    store.delete_all(files.into_iter().chain([layout::dead_letters(time)]).collect()).await?;
+    markers::remove(store, time).await?;
+    let requested = Instant::requested(time, action);
+    for state in [requested.completed(None), requested.inflight(), requested] {
+        store.delete(&layout::timeline_file(timeline.layout(), &state)).await?;
+    }
+    alive::end(store, time).await
+}
+
+/// The files that the instant may have written: by its markers; by their names where it has none.
+async fn files_of(store: &TableStore, time: InstantTime) -> Result<BTreeSet<String>> {
+    if let Some(files) = markers::read(store, time).await? {
+        return Ok(files.into_iter().collect());
+    }
+    // Ours has its markers before its files; another's may have none.
+    if alive::is_ours(store, time).await? {
+        return Ok(BTreeSet::new());
+    }
+    let listed = store.list("").await?;
+    Ok(listed.into_iter().map(|object| object.path).filter(|path| is_of(path, time)).collect())
+}
+
+/// Whether a data file was written by the instant.
+fn is_of(path: &str, time: InstantTime) -> bool {
+    if layout::is_below_hoodie(path) {
+        return false;
+    }
+    let (_, name) = layout::split(path);
+    let base = BaseFileName::parse(name).ok().flatten().map(|name| name.instant);
+    base.or_else(|| LogFileName::parse(name).ok().flatten().map(|name| name.instant)) == Some(time)
+}
+
+/// Makes sure that the timeline begins before every instant that is rolled back.
+///
+/// Files from before the first completed write count as archived data, for every reader. Where nothing was completed yet,
+/// an empty commit goes before all that is pending, so that no late file is ever older than the timeline.
+async fn anchor(parts: &Components, timeline: &Timeline) -> Result<()> {
+    if timeline.completed_writes().next().is_some() {
+        return Ok(());
+    }
+    let Some(oldest_ms) = timeline.pending().next().and_then(|oldest| oldest.time.to_millis()) else { return Ok(()) };
+    let before = Instant::requested(InstantTime::from_millis(oldest_ms - 1), Action::Commit).completed(None);
+    let mut metadata = CommitMetadata::default();
+    let checkpoint = Checkpoint::key(&parts.settings.pipeline);
+    metadata.extra_metadata.insert(checkpoint, Checkpoint::default().to_json());
+    metadata.extra_metadata.insert(ATTEMPT_KEY.to_owned(), uuid_text(parts.clock.unique_id()));
+    let path = layout::timeline_file(timeline.layout(), &before);
+    match parts.store.create_once(&path, Bytes::from(metadata.to_json())).await? {
+        Created::Ours | Created::Taken => Ok(()),
+    }
+}

@@ -1,0 +1,58 @@
+//! [`Positions`]: what a commit says of how far the pipelines got.
+
+use std::collections::BTreeMap;
+
+use hudi_core::checkpoint::{Checkpoint, STREAMER_KEY};
+
+use crate::error::Result;
+use crate::table::History;
+
+/// The checkpoint of our pipeline, and those of the others, which every commit carries on.
+#[derive(Debug, Clone)]
+pub(crate) struct Positions {
+    key: String,
+    /// How far the pipeline got: what is committed, and what is buffered.
+    pub(crate) checkpoint: Checkpoint,
+    /// The checkpoint of the newest commit.
+    pub(crate) committed: Checkpoint,
+    /// The checkpoints of all pipelines, as the newest commit carries them.
+    carried: BTreeMap<String, String>,
+}
+
+impl Positions {
+    /// As the table's newest commit with any says.
+    pub(crate) fn of(history: History, pipeline: &str) -> Result<Self> {
+        let committed = history.checkpoint(pipeline)?;
+        let key = Checkpoint::key(pipeline);
+        Ok(Self { key, checkpoint: committed.clone(), committed, carried: history.checkpoints })
+    }
+
+    /// Whether there is anything to say that the table does not say yet.
+    pub(crate) fn have_moved(&self) -> bool {
+        self.checkpoint != self.committed
+    }
+
+    /// Takes over what commits of others said since; `false` where they dealt with what we dealt with, too.
+    pub(crate) fn join(&mut self, newest: History, pipeline: &str) -> Result<bool> {
+        let theirs = newest.checkpoint(pipeline)?;
+        let Some(joined) = self.checkpoint.joined(&self.committed, &theirs) else { return Ok(false) };
+        (self.checkpoint, self.committed, self.carried) = (joined, theirs, newest.checkpoints);
+        Ok(true)
+    }
+
+    /// What a commit's `extraMetadata` carries of ours.
+    pub(crate) fn extra_metadata(&self) -> BTreeMap<String, String> {
+        let mut extra = self.carried.clone();
+        extra.insert(self.key.clone(), self.checkpoint.to_json());
+        if let Some(streamer) = self.checkpoint.streamer_text() {
+            extra.insert(STREAMER_KEY.to_owned(), streamer);
+        }
+        extra
+    }
+
+    /// The commit stands.
+    pub(crate) fn are_committed(&mut self) {
+        self.committed = self.checkpoint.clone();
+        self.carried.insert(self.key.clone(), self.checkpoint.to_json());
+    }
+}

@@ -1,0 +1,269 @@
+//! [`FaultyStore`]: a store of which one call goes wrong, in one of the ways that a network and a killed process have.
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use object_store::path::Path;
+use object_store::{
+    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result, UploadPart,
+};
+
+/// How a call goes wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fault {
+    /// The process is killed before it: this call and all later ones fail.
+    Dies,
+    /// It is not carried out and fails. The process lives on.
+    Fails,
+    /// It is carried out and fails.
+    DoneButError,
+    /// The process is killed, and the call is carried out later: see [`FaultyStore::release`].
+    Late,
+}
+
+impl Fault {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Dies, Self::Fails, Self::DoneButError, Self::Late];
+}
+
+/// Passes everything on to another store, but for one call.
+#[derive(Debug, Clone)]
+pub struct FaultyStore {
+    inner: Arc<dyn ObjectStore>,
+    calls: Arc<Mutex<Calls>>,
+}
+
+#[derive(Debug)]
+struct Calls {
+    at: Option<(usize, Fault)>,
+    /// Of each call so far, whether it changes anything.
+    seen: Vec<bool>,
+    dead: bool,
+    late: Option<Late>,
+}
+
+/// A call that is carried out later.
+#[derive(Debug)]
+enum Late {
+    Put(Path, PutPayload, PutOptions),
+    Delete(Path),
+    Complete(Box<dyn MultipartUpload>),
+}
+
+/// What is to be done about a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    Do,
+    DoAndFail,
+    Keep,
+}
+
+fn failed(what: &'static str) -> object_store::Error {
+    object_store::Error::Generic { store: "FaultyStore", source: what.into() }
+}
+
+impl FaultyStore {
+    /// A store of which nothing goes wrong; it counts.
+    #[must_use]
+    pub fn sound(inner: Arc<dyn ObjectStore>) -> Self {
+        Self::of(inner, None)
+    }
+
+    /// A store of which the call number `at` (the first is 0) goes wrong.
+    #[must_use]
+    pub fn new(inner: Arc<dyn ObjectStore>, at: usize, fault: Fault) -> Self {
+        Self::of(inner, Some((at, fault)))
+    }
+
+    fn of(inner: Arc<dyn ObjectStore>, at: Option<(usize, Fault)>) -> Self {
+        Self { inner, calls: Arc::new(Mutex::new(Calls { at, seen: vec![], dead: false, late: None })) }
+    }
+
+    /// Of each call so far, whether it changes anything.
+    #[must_use]
+    pub fn calls(&self) -> Vec<bool> {
+        self.lock().seen.clone()
+    }
+
+    /// Carries out the call that came late, if there is one.
+    pub async fn release(&self) {
+        let late = self.lock().late.take();
+        // Whatever it comes to, nobody hears of it.
+        match late {
+            Some(Late::Put(path, payload, options)) => drop(self.inner.put_opts(&path, payload, options).await),
+            Some(Late::Delete(path)) => drop(self.inner.delete(&path).await),
+            Some(Late::Complete(mut upload)) => drop(upload.complete().await),
+            None => {}
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Calls> {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn turn(&self, changes: bool) -> Result<Turn> {
+        let mut calls = self.lock();
+        if calls.dead {
+            return Err(failed("the process is dead"));
+        }
+        calls.seen.push(changes);
+        let now = calls.seen.len() - 1;
+        match calls.at.filter(|(at, _)| *at == now).map(|(_, fault)| fault) {
+            None => Ok(Turn::Do),
+            Some(Fault::Fails) => Err(failed("the call failed")),
+            Some(Fault::DoneButError) => Ok(Turn::DoAndFail),
+            Some(Fault::Dies) => {
+                calls.dead = true;
+                Err(failed("the process was killed"))
+            }
+            Some(Fault::Late) => {
+                calls.dead = true;
+                Ok(Turn::Keep)
+            }
+        }
+    }
+
+    fn read(&self) -> Result<()> {
+        match self.turn(false)? {
+            Turn::Do => Ok(()),
+            Turn::DoAndFail | Turn::Keep => Err(failed("the answer was lost")),
+        }
+    }
+
+    fn keep(&self, late: Late) -> object_store::Error {
+        self.lock().late = Some(late);
+        failed("the process was killed, and its call is under way")
+    }
+}
+
+fn told<T>(turn: Turn, result: Result<T>) -> Result<T> {
+    match turn {
+        Turn::DoAndFail => result.and(Err(failed("the answer was lost"))),
+        _ => result,
+    }
+}
+
+impl fmt::Display for FaultyStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "FaultyStore({})", self.inner)
+    }
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl ObjectStore for FaultyStore {
+    async fn put_opts(&self, location: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
+        match self.turn(true)? {
+            Turn::Keep => Err(self.keep(Late::Put(location.clone(), payload, options))),
+            turn => told(turn, self.inner.put_opts(location, payload, options).await),
+        }
+    }
+
+    async fn put_multipart_opts(
+        &self,
+        location: &Path,
+        options: PutMultipartOptions,
+    ) -> Result<Box<dyn MultipartUpload>> {
+        self.read()?;
+        let inner = self.inner.put_multipart_opts(location, options).await?;
+        Ok(Box::new(FaultyUpload { inner: Some(inner), store: self.clone() }))
+    }
+
+    async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
+        self.read()?;
+        self.inner.get_opts(location, options).await
+    }
+
+    async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
+        self.read()?;
+        self.inner.get_ranges(location, ranges).await
+    }
+
+    fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+        let store = self.clone();
+        let deleted = locations.then(move |location| {
+            let store = store.clone();
+            async move {
+                let location = location?;
+                match store.turn(true)? {
+                    Turn::Keep => Err(store.keep(Late::Delete(location))),
+                    turn => told(turn, store.inner.delete(&location).await.map(|()| location)),
+                }
+            }
+        });
+        deleted.boxed()
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        match self.read() {
+            Ok(()) => self.inner.list(prefix),
+            Err(e) => futures::stream::iter([Err(e)]).boxed(),
+        }
+    }
+
+    fn list_with_offset(&self, prefix: Option<&Path>, offset: &Path) -> BoxStream<'static, Result<ObjectMeta>> {
+        match self.read() {
+            Ok(()) => self.inner.list_with_offset(prefix, offset),
+            Err(e) => futures::stream::iter([Err(e)]).boxed(),
+        }
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+        self.read()?;
+        self.inner.list_with_delimiter(prefix).await
+    }
+
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
+        self.read()?;
+        self.inner.copy_opts(from, to, options).await
+    }
+
+    async fn rename_opts(&self, from: &Path, to: &Path, options: RenameOptions) -> Result<()> {
+        self.read()?;
+        self.inner.rename_opts(from, to, options).await
+    }
+}
+
+#[derive(Debug)]
+struct FaultyUpload {
+    /// Gone once its end was kept for later.
+    inner: Option<Box<dyn MultipartUpload>>,
+    store: FaultyStore,
+}
+
+impl FaultyUpload {
+    fn upload(&mut self) -> Result<&mut Box<dyn MultipartUpload>> {
+        self.inner.as_mut().ok_or_else(|| failed("the process is dead"))
+    }
+}
+
+#[async_trait]
+impl MultipartUpload for FaultyUpload {
+    fn put_part(&mut self, data: PutPayload) -> UploadPart {
+        let passed = self.store.read();
+        match passed.and_then(|()| self.upload()) {
+            Ok(inner) => inner.put_part(data),
+            Err(e) => Box::pin(async move { Err(e) }),
+        }
+    }
+
+    async fn complete(&mut self) -> Result<PutResult> {
+        let turn = self.store.turn(true)?;
+        if turn == Turn::Keep {
+            let late = self.inner.take().map(Late::Complete);
+            return Err(late.map_or_else(|| failed("the process is dead"), |late| self.store.keep(late)));
+        }
+        told(turn, self.upload()?.complete().await)
+    }
+
+    async fn abort(&mut self) -> Result<()> {
+        self.store.read()?;
+        self.upload()?.abort().await
+    }
+}

@@ -1,0 +1,209 @@
+//! A history of commits that is written through a store of which calls go wrong, and what must hold whatever happens.
+
+use std::sync::Arc;
+
+use futures::TryStreamExt;
+use hudi_core::change::Op;
+use hudi_writer::testing::{Fault, FaultyStore, ManualClock};
+use hudi_writer::{CommitOutcome, Compute, Error, NewTable, Table, TableWriter, WriterBuilder, check_table};
+use object_store::memory::InMemory;
+use object_store::{ObjectMeta, ObjectStore};
+
+use crate::model::{Change, Model, any_original, batch, rows_of};
+
+/// Longer than a lease and a heartbeat last.
+const LONG_MS: i64 = 61_000;
+
+/// One commit after the other.
+#[derive(Debug, Clone)]
+pub(crate) struct History {
+    pub(crate) table: NewTable,
+    pub(crate) commits: Vec<Vec<Change>>,
+}
+
+/// When a call that comes late is carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Release {
+    /// Before anybody else opens the table.
+    AtOnce,
+    /// After the next writer opened it.
+    Opened,
+    /// After the next writer's first commit.
+    Committed,
+    /// After everything.
+    AtLast,
+}
+
+impl Release {
+    pub(crate) const ALL: [Self; 4] = [Self::AtOnce, Self::Opened, Self::Committed, Self::AtLast];
+}
+
+/// A table in memory, and who writes it.
+pub(crate) struct World {
+    history: History,
+    pub(crate) url: String,
+    pub(crate) inner: Arc<dyn ObjectStore>,
+    pub(crate) clock: Arc<ManualClock>,
+    models: Vec<Model>,
+    /// How many commits were told of as done.
+    acknowledged: usize,
+}
+
+pub(crate) type Held<T = ()> = Result<T, String>;
+
+/// Inserts, updates (partial ones among them), deletes and rows that come back.
+pub(crate) fn usual_commits() -> Vec<Vec<Change>> {
+    let insert = (0..12).map(|id| Change::new(Op::Insert, id, 1)).collect();
+    let upsert = (6..18).map(|id| Change::new(Op::Update, id, 2));
+    let upsert = upsert.map(|change| if change.id == 7 { change.without_name() } else { change }).collect();
+    let delete = (0..9).step_by(2).map(|id| Change::new(Op::Delete, id, 3)).collect();
+    let again = [Change::new(Op::Insert, 2, 4), Change::new(Op::Update, 3, 4)].to_vec();
+    vec![insert, upsert, delete, again]
+}
+
+impl World {
+    pub(crate) fn new(history: &History, url: String) -> Self {
+        let mut models = vec![Model::default()];
+        for changes in &history.commits {
+            let mut model = models.last().unwrap().clone();
+            changes.iter().for_each(|change| model.apply(change));
+            model.committed();
+            models.push(model);
+        }
+        let (inner, clock) = (Arc::new(InMemory::new()), Arc::new(ManualClock::default()));
+        Self { history: history.clone(), url, inner, clock, models, acknowledged: 0 }
+    }
+
+    pub(crate) fn builder(&self, store: Arc<dyn ObjectStore>) -> WriterBuilder {
+        let builder = TableWriter::builder(&self.url).store(store, "base/t");
+        builder.clock(self.clock.clone()).compute(Compute::inline())
+    }
+
+    /// Sends what the table does not have yet, `at_most` commits; how far it got stands in `acknowledged`.
+    pub(crate) async fn send(&mut self, store: Arc<dyn ObjectStore>, at_most: usize) -> Result<(), Error> {
+        let mut writer = self.builder(store).open_or_create(&self.history.table).await?;
+        let (mut offset, mut commits) = (0, 0);
+        for (number, changes) in self.history.commits.clone().into_iter().enumerate() {
+            let taken = writer.write(&batch(&changes, offset))?;
+            offset += changes.len() as i64;
+            if taken.covered < changes.len() as u64 {
+                match writer.commit(&any_original).await? {
+                    CommitOutcome::Committed(_) => self.acknowledged = self.acknowledged.max(number + 1),
+                    CommitOutcome::Empty => {}
+                    CommitOutcome::Conflicted { .. } => return Ok(()),
+                }
+                commits += 1;
+            }
+            if commits == at_most {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// What readers see is the table after some commit, and after no earlier one than was told of.
+    pub(crate) async fn is_some_commit(&self) -> Held {
+        let seen = match Table::open_in(Arc::clone(&self.inner), "base/t", &self.url).await {
+            Ok(table) => rows_of(&table).await,
+            Err(Error::NotFound { .. }) if self.acknowledged == 0 => return Ok(()),
+            Err(error) => return Err(format!("cannot be read: {error}")),
+        };
+        match self.models[self.acknowledged..].iter().any(|model| model.rows() == seen) {
+            true => Ok(()),
+            false => Err(format!("after {} acknowledged commits: {seen:?}", self.acknowledged)),
+        }
+    }
+
+    /// Everything is in the table, and nothing else is left of anybody.
+    pub(crate) async fn is_whole(&self) -> Held {
+        let last = self.models.last().unwrap();
+        let table = Table::open_in(Arc::clone(&self.inner), "base/t", &self.url).await.map_err(|e| e.to_string())?;
+        let seen = rows_of(&table).await;
+        if seen != last.rows() {
+            return Err(format!("want {:?}, have {seen:?}", last.rows()));
+        }
+        let report = check_table(&table).await.map_err(|e| e.to_string())?;
+        if !report.is_ok() {
+            return Err(report.problems.join("; "));
+        }
+        let left = self.leftovers().await;
+        match (table.timeline().pending().count(), left.as_slice()) {
+            (0, []) => Ok(()),
+            (pending, _) => Err(format!("{pending} pending; left over: {left:?}")),
+        }
+    }
+
+    /// After some hours nothing of the past is under way any more; then the table is opened once more.
+    pub(crate) async fn end(&self) -> Held {
+        for pause_ms in [LONG_MS, 2 * 3_600_000] {
+            self.clock.advance(pause_ms);
+            self.builder(Arc::clone(&self.inner)).open().await.map_err(|e| e.to_string())?;
+        }
+        self.is_whole().await
+    }
+
+    /// Markers, heartbeats and notes.
+    async fn leftovers(&self) -> Vec<String> {
+        let objects: Vec<ObjectMeta> = self.inner.list(None).try_collect().await.unwrap();
+        let paths = objects.into_iter().map(|meta| meta.location.to_string());
+        paths
+            .filter(|path| {
+                path.contains("/rolled_back/")
+                    || path.contains(".hoodie/.temp/")
+                    || path.contains(".hoodie/.heartbeat/")
+            })
+            .collect()
+    }
+}
+
+/// The calls that writing the history takes, each with whether it changes anything.
+pub(crate) async fn calls_of(history: &History) -> Vec<bool> {
+    let mut world = World::new(history, "memory:///calls".to_owned());
+    let store = FaultyStore::sound(Arc::clone(&world.inner));
+    world.send(Arc::new(store.clone()), usize::MAX).await.unwrap();
+    world.is_whole().await.unwrap();
+    store.calls()
+}
+
+/// Writes the history with one call going wrong; then others go on, and all must be well.
+pub(crate) async fn survive(history: &History, at: usize, fault: Fault, release: Release) -> Held {
+    let mut world = World::new(history, format!("memory:///{at}/{fault:?}/{release:?}"));
+    let store = FaultyStore::new(Arc::clone(&world.inner), at, fault);
+    // One whose process lives on opens the table again after an error.
+    let tries = if matches!(fault, Fault::Dies | Fault::Late) { 1 } else { 3 };
+    for _ in 0..tries {
+        let sent = world.send(Arc::new(store.clone()), usize::MAX).await;
+        world.is_some_commit().await?;
+        if sent.is_ok() {
+            break;
+        }
+    }
+    world.clock.advance(LONG_MS);
+    succeed(&mut world, &store, release).await
+}
+
+/// The next writer after one that died.
+async fn succeed(world: &mut World, store: &FaultyStore, release: Release) -> Held {
+    let when = |now: Release| async move {
+        if release == now {
+            store.release().await;
+        }
+    };
+    let sound = Arc::clone(&world.inner);
+    when(Release::AtOnce).await;
+    world.is_some_commit().await?;
+    world.builder(Arc::clone(&sound)).open_or_create(&world.history.table).await.map_err(|e| e.to_string())?;
+    when(Release::Opened).await;
+    world.is_some_commit().await?;
+    world.send(Arc::clone(&sound), 1).await.map_err(|e| e.to_string())?;
+    world.is_some_commit().await?;
+    when(Release::Committed).await;
+    world.is_some_commit().await?;
+    // What came late may stand against one commit; not against the next.
+    for _ in 0..2 {
+        world.send(Arc::clone(&sound), usize::MAX).await.map_err(|e| e.to_string())?;
+        world.is_some_commit().await?;
+    }
+    when(Release::AtLast).await;
+    world.end().await
+}
