@@ -46,6 +46,6 @@ pub use compute::Compute;
 pub use error::{Error, Result};
 pub use outcome::{CommitOutcome, Committed, Refused, Taken};
 pub use read::{DataFile, ReadOptions};
-pub use settings::{FileCompression, ForeignMetadataTable, Index, NewTable, WriterSettings};
+pub use settings::{FileCompression, ForeignMetadataTable, Index, NewTable, SourceWentBack, WriterSettings};
 pub use table::Table;
 pub use writer::TableWriter;

@@ -2,6 +2,8 @@
 
 use std::num::NonZeroU32;
 
+pub use hudi_core::checkpoint::SourceWentBack;
+
 use crate::error::{Error, Result};
 
 /// How a base file's pages are compressed.
@@ -49,6 +51,9 @@ pub struct WriterSettings {
     pub row_group_bytes: usize,
     /// What is done about a metadata table of somebody else's.
     pub foreign_metadata_table: ForeignMetadataTable,
+    /// What is done about a source that was restored or failed over, and sends other changes in place of what it sent before.
+    /// Default: nothing is taken, with [`Error::SourceWentBack`].
+    pub on_source_went_back: SourceWentBack,
 }
 
 impl Default for WriterSettings {
@@ -59,6 +64,7 @@ impl Default for WriterSettings {
             target_file_bytes: 120 << 20,
             row_group_bytes: 32 << 20,
             foreign_metadata_table: ForeignMetadataTable::default(),
+            on_source_went_back: SourceWentBack::default(),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use cdc_decoders::debezium::{DebeziumJson, DeclaredSchema};
 use cdc_decoders::{Decoded, Decoder};
 use hudi_core::change::{ChangeBatch, Op};
-use hudi_core::checkpoint::{Checkpoint, Verdict};
+use hudi_core::checkpoint::{Checkpoint, SourceWentBack, Verdict};
 use serde_json::Value;
 
 use crate::capture::{Record, folder, records, truth};
@@ -78,7 +78,7 @@ fn decode(
 fn fold(batches: &[ChangeBatch]) -> (Table, usize) {
     let (mut table, mut checkpoint, mut redelivered) = (Table::default(), Checkpoint::default(), 0);
     for batch in batches {
-        let verdicts = checkpoint.judge(batch).unwrap();
+        let verdicts = checkpoint.judge(batch, SourceWentBack::Stop).unwrap().verdicts;
         redelivered += verdicts.iter().filter(|v| **v == Verdict::Redelivered).count();
         assert!(!verdicts.contains(&Verdict::Covered));
         table.fold(batch, |row| verdicts[row] == Verdict::New);
