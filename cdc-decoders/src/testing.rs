@@ -3,7 +3,7 @@
 //! Not here: that values are decoded rightly, which each format's own tests say.
 
 use arrow::array::{Array, ArrayRef};
-use hudi_core::change::ChangeBatch;
+use hudi_core::change::{ChangeBatch, Op};
 
 use crate::decoder::{Decoded, Decoder, Header, Message};
 
@@ -54,6 +54,7 @@ impl Sample {
 /// * Nothing panics; a message that is cut short is no change.
 /// * A message that fails leaves no trace: the batches are those of the good messages alone.
 /// * `FlushFirst` is never the answer to an empty decoder.
+/// * A truncate holds nothing and has an order, and without it the others are the same, in as many batches.
 ///
 /// # Errors
 /// What the decoder did wrong, in words.
@@ -66,6 +67,7 @@ pub fn conformance(make: impl Fn() -> Box<dyn Decoder>, good: &[Sample]) -> Resu
     if alone.iter().map(ChangeBatch::num_rows).sum::<usize>() == 0 {
         return Err("the good samples give no row".to_owned());
     }
+    truncates(&make, good, &alone)?;
     among(&make, good, &alone, "a truncation", &truncations)?;
     among(&make, good, &alone, "garbage", &garbage)?;
     mutations(&make, good)
@@ -116,6 +118,29 @@ fn flush(decoder: &mut dyn Decoder) -> Result<Option<ChangeBatch>, String> {
     }
     batch.iter().try_for_each(ChangeBatch::validate).map_err(|e| e.to_string())?;
     Ok(batch)
+}
+
+/// Compares with the good samples without the truncates among them.
+fn truncates(make: &impl Fn() -> Box<dyn Decoder>, good: &[Sample], alone: &[ChangeBatch]) -> Result<(), String> {
+    let is_truncate = |row: &Row<'_>| row.batch.ops[row.row] == Op::Truncate;
+    for row in rows_of(alone).filter(is_truncate) {
+        if row.cells().any(|(_, value, unsent)| unsent || value.null_count() == 0) {
+            return Err("a truncate tells of a row".to_owned());
+        }
+        if row.batch.orders.is_null(row.row) {
+            return Err("a truncate is not ordered".to_owned());
+        }
+    }
+    let places: Vec<_> = rows_of(alone).filter(is_truncate).map(|row| row.batch.origin(row.row)).collect();
+    let others = |sample: &&Sample| {
+        !places.iter().any(|place| (place.partition, place.offset) == (sample.partition, sample.offset))
+    };
+    let others: Vec<_> = good.iter().filter(others).cloned().collect();
+    let without = decode_all(&mut *make(), &others, &mut |_, _| Ok(()))?;
+    if without.len() != alone.len() || !rows_of(alone).filter(|row| !is_truncate(row)).eq(rows_of(&without)) {
+        return Err("a truncate left a trace in the others".to_owned());
+    }
+    Ok(())
 }
 
 /// Decodes the good samples with bad ones before each, and compares with the good ones alone.

@@ -140,7 +140,7 @@ pub struct ChangeBatch {
     pub identity: Option<Arc<str>>,
     /// The run of the connector that sent the changes, where it says so.
     pub run: Option<Arc<str>>,
-    /// The columns that the source calls the row's key; empty where it has none.
+    /// The columns that the source calls the row's key; empty where it has none, or where so far only truncates came.
     pub key_columns: Vec<String>,
     /// The row images: the source's own columns, named and typed as the table will have them. All nullable.
     pub rows: RecordBatch,
@@ -189,6 +189,12 @@ impl ChangeBatch {
             return Err(corrupt(format!("`orders` is {}: want Int64 or Utf8", self.orders.data_type())));
         }
         Ok(())
+    }
+
+    /// Whether a change speaks of a row, so that `key_columns` say what its key is: not so where all are truncates.
+    #[must_use]
+    pub fn speaks_of_rows(&self) -> bool {
+        self.ops.iter().any(|op| *op != Op::Truncate)
     }
 
     /// The number of changes.

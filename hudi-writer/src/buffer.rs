@@ -1,24 +1,26 @@
 //! [`Buffer`]: changes that wait for the commit, in the order of their arrival, and their way into one [`ChangeSet`].
 
+use std::fmt::Write;
 use std::sync::Arc;
 
 use arrow::array::BooleanBufferBuilder;
 use arrow::array::{
-    Array, ArrayRef, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions, StringArray, TimestampMicrosecondArray,
-    new_null_array,
+    Array, ArrayRef, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions, StringArray, StringBuilder,
+    TimestampMicrosecondArray, new_null_array,
 };
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::{cast, concat, filter, filter_record_batch};
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use hudi_core::change::{ChangeBatch, MAX_LONG_POSITION, Op, OrderKind, columns};
+use hudi_core::checkpoint::Epochs;
 use hudi_core::error::Error as FormatError;
 use hudi_core::merge::Orders;
 
 use crate::changes::{ChangeSet, OriginRun, Origins};
 use crate::error::{Error, Result, format};
 
-/// What an order is where nothing has one: below all positions.
-const LOWEST_TEXT: &str = "0";
+/// What an order is where nothing has one: below all positions of all epochs.
+const LOWEST_TEXT: &str = "00";
 
 /// Changes of one batch that were taken, with their keys and partitions.
 #[derive(Debug)]
@@ -50,20 +52,20 @@ impl Buffer {
         self.bytes
     }
 
-    /// Takes the rows of a batch for which `taken` holds. `epoch` goes before their orders.
+    /// Takes the rows of a batch for which `taken` holds. The epoch of each goes before its order.
     pub(crate) fn add(
         &mut self,
         batch: &ChangeBatch,
         taken: &BooleanArray,
         keys: StringArray,
         partitions: StringArray,
-        epoch: u8,
+        epochs: &Epochs,
     ) -> Result<()> {
         if taken.true_count() == 0 {
             return Ok(());
         }
         let failed = || Error::columns("filter the changes of", &batch.topic);
-        let orders = with_epoch(&batch.orders, epoch)?;
+        let orders = with_epochs(&batch.orders, epochs)?;
         let all = taken.true_count() == taken.len();
         let keep =
             |array: &dyn Array| if all { Ok(arrow::array::make_array(array.to_data())) } else { filter(array, taken) };
@@ -207,17 +209,66 @@ fn stored_orders(orders: &ArrayRef) -> ArrayRef {
     }
 }
 
-fn with_epoch(orders: &ArrayRef, epoch: u8) -> Result<ArrayRef> {
-    let Some(Orders::Long(long)) = Orders::of(orders) else {
-        return Ok(Arc::clone(orders));
-    };
+/// The orders with the epoch before each: in the top 7 bits, or as two hexadecimal digits.
+fn with_epochs(orders: &ArrayRef, epochs: &Epochs) -> Result<ArrayRef> {
+    match Orders::of(orders) {
+        Some(Orders::Long(long)) => long_with_epochs(orders, &long, epochs),
+        Some(Orders::Text(text)) => {
+            let mut with = StringBuilder::with_capacity(text.len(), text.values().len() + 2 * text.len());
+            for (rows, epoch) in epochs.runs(text.len()) {
+                let epoch = format!("{epoch:02x}");
+                for row in rows {
+                    if text.is_null(row) {
+                        with.append_null();
+                    } else {
+                        // What was written becomes part of the value that is appended next.
+                        (with.write_str(&epoch)).map_err(Error::columns("order", "changes"))?;
+                        with.append_value(text.value(row));
+                    }
+                }
+            }
+            Ok(Arc::new(with.finish()))
+        }
+        None => Ok(Arc::clone(orders)),
+    }
+}
+
+fn long_with_epochs(orders: &ArrayRef, long: &Int64Array, epochs: &Epochs) -> Result<ArrayRef> {
     if let Some(wide) = long.iter().flatten().find(|order| !(0..=MAX_LONG_POSITION).contains(order)) {
         let reason = format!("position {wide} does not fit 56 bits");
         return Err(format(FormatError::Schema { column: columns::ORDER.to_owned(), reason }));
     }
-    if epoch == 0 {
+    if epochs.runs(long.len()).all(|(_, epoch)| epoch == 0) {
         return Ok(Arc::clone(orders));
     }
-    let epoch = i64::from(epoch) << 56;
-    Ok(Arc::new(long.unary::<_, arrow::datatypes::Int64Type>(|order| order | epoch)))
+    let mut with = long.values().to_vec();
+    for (rows, epoch) in epochs.runs(long.len()) {
+        with[rows].iter_mut().for_each(|order| *order |= i64::from(epoch) << 56);
+    }
+    Ok(Arc::new(Int64Array::new(with.into(), long.nulls().cloned())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn epochs() -> Epochs {
+        let mut epochs = Epochs::default();
+        [0, 0, 1, 127, 0].into_iter().enumerate().for_each(|(row, epoch)| epochs.push(row, epoch));
+        epochs
+    }
+
+    #[test]
+    fn a_later_epoch_is_above_all_positions_of_an_earlier_one() {
+        let long = [Some(7), None, Some(0), Some(MAX_LONG_POSITION), Some(MAX_LONG_POSITION)];
+        let long: ArrayRef = Arc::new(Int64Array::from(long.to_vec()));
+        let expected = [Some(7), None, Some(1 << 56), Some(i64::MAX), Some(MAX_LONG_POSITION)];
+        assert_eq!(*with_epochs(&long, &epochs()).unwrap(), Int64Array::from(expected.to_vec()));
+
+        let text: ArrayRef = Arc::new(StringArray::from(vec![Some("07"), None, Some("00"), Some("zz"), Some("zz")]));
+        let with = with_epochs(&text, &epochs()).unwrap();
+        let expected = StringArray::from(vec![Some("0007"), None, Some("0100"), Some("7fzz"), Some("00zz")]);
+        assert_eq!(*with, expected);
+        assert!(expected.iter().flatten().all(|order| LOWEST_TEXT < order));
+    }
 }

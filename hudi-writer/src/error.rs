@@ -66,8 +66,13 @@ pub enum Error {
         /// How long it was waited for, in milliseconds.
         waited_ms: i64,
     },
-    /// The source sent a change from before what it sent already, with a newer time: it was restored or failed over.
-    #[error("the source `{source_name}` went back: {origin} lies before what is in the table, but is newer")]
+    /// The source sent a change from before what it sent already, which it cannot have sent before: it was restored or failed over.
+    /// Nothing was taken. Check the source, then allow a new epoch ([`crate::SourceWentBack`]) and take a new snapshot.
+    #[error(
+        "the source `{source_name}` went back: {origin} lies before what is in the table, but is newer or from another server; check \
+         the source: if it was restored or failed over, allow a new epoch (the setting `on_source_went_back`: `new-epoch`) and take \
+         a new snapshot; rows that the restored source no longer has stay until then"
+    )]
     SourceWentBack {
         /// The source's name.
         source_name: String,

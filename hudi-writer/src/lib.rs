@@ -48,6 +48,8 @@ pub use error::{Error, Result};
 pub use lock::{Attempt, HeldLock, Lock};
 pub use outcome::{CommitOutcome, Committed, Refused, Taken};
 pub use read::{DataFile, ReadOptions};
-pub use settings::{FileCompression, ForeignMetadataTable, ForeignPending, Index, NewTable, WriterSettings};
+pub use settings::{
+    FileCompression, ForeignMetadataTable, ForeignPending, Index, NewTable, SourceWentBack, WriterSettings,
+};
 pub use table::Table;
 pub use writer::TableWriter;

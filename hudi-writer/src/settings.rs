@@ -2,6 +2,8 @@
 
 use std::num::NonZeroU32;
 
+pub use hudi_core::checkpoint::SourceWentBack;
+
 use crate::error::{Error, Result};
 
 /// How a base file's pages are compressed.
@@ -67,6 +69,9 @@ pub struct WriterSettings {
     pub sole_writer: bool,
     /// How long the lock of the table is waited for, in milliseconds. Default 60,000.
     pub lock_wait_ms: u64,
+    /// What is done about a source that was restored or failed over, and sends other changes in place of what it sent before.
+    /// Default: nothing is taken, with [`Error::SourceWentBack`].
+    pub on_source_went_back: SourceWentBack,
 }
 
 impl Default for WriterSettings {
@@ -80,6 +85,7 @@ impl Default for WriterSettings {
             foreign_pending: ForeignPending::default(),
             sole_writer: false,
             lock_wait_ms: 60_000,
+            on_source_went_back: SourceWentBack::default(),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow::array::{Array, BooleanArray, StringArray};
 use arrow::datatypes::{Schema, SchemaRef};
 use hudi_core::change::{ChangeBatch, Op, OrderKind, Origin, columns};
-use hudi_core::checkpoint::{Checkpoint, Verdict};
+use hudi_core::checkpoint::{Checkpoint, Judged, MAX_EPOCH, Verdict, WentBack};
 use hudi_core::dead_letter::{DeadLetter, Original, Stage};
 use hudi_core::key::{KeySpec, bucket_safe};
 use hudi_core::properties::TableProperties;
@@ -113,14 +113,12 @@ impl TableWriter {
         let batch = &*with_table_types(batch)?;
         let columns = self.columns_with(batch)?;
         let mut checkpoint = self.positions.checkpoint.clone();
-        let verdicts = checkpoint
-            .judge(batch)
-            .map_err(|back| Error::SourceWentBack { source_name: back.source.to_string(), origin: back.origin })?;
+        let judged = checkpoint.judge(batch, self.session.parts.settings.on_source_went_back);
+        let Judged { verdicts, epochs } = judged.map_err(went_back)?;
         let (keys, partitions, refused) = self.keys_of(batch, &verdicts)?;
         let is_taken = |row: usize| verdicts[row] == Verdict::New && keys.is_valid(row) && partitions.is_valid(row);
         let taken: BooleanArray = (0..batch.num_rows()).map(|row| Some(is_taken(row))).collect();
-        let epoch = checkpoint.epoch(&batch.source);
-        self.session.buffer.add(batch, &taken, keys, partitions, epoch)?;
+        self.session.buffer.add(batch, &taken, keys, partitions, &epochs)?;
         (self.positions.checkpoint, self.session.columns) = (checkpoint, Some(columns));
         Ok(counted(batch, &verdicts, &taken, refused))
     }
@@ -226,6 +224,15 @@ async fn recover_properties(parts: &Components) -> Result<TableProperties> {
     Ok(recovery.properties)
 }
 
+fn went_back(back: WentBack) -> Error {
+    let WentBack { source, origin, epochs_exhausted } = back;
+    if epochs_exhausted {
+        let what = format!("a new epoch of `{source}`, which went back again at {origin}");
+        return Error::refused(what, format!("epoch {MAX_EPOCH} is the last: make the table anew"));
+    }
+    Error::SourceWentBack { source_name: source.to_string(), origin }
+}
+
 fn counted(batch: &ChangeBatch, verdicts: &[Verdict], taken: &BooleanArray, refused: Vec<Refused>) -> Taken {
     let mut counts = Taken { refused, ..Taken::default() };
     for (row, verdict) in verdicts.iter().enumerate() {
@@ -234,6 +241,7 @@ fn counted(batch: &ChangeBatch, verdicts: &[Verdict], taken: &BooleanArray, refu
             (Verdict::Redelivered, _) => counts.redelivered += 1,
             (Verdict::New, _) if !taken.value(row) => {}
             (Verdict::New, Op::Delete) => counts.deletes += 1,
+            (Verdict::New, Op::Truncate) => counts.truncates += 1,
             (Verdict::New, _) => counts.upserts += 1,
         }
     }

@@ -43,6 +43,11 @@ impl Changes {
         self.ops.is_empty()
     }
 
+    /// Whether one of them speaks of a row, and so of a key.
+    pub(crate) fn speak_of_rows(&self) -> bool {
+        self.ops.iter().any(|op| *op != Op::Truncate)
+    }
+
     /// Takes back all changes from `rows` on.
     pub(crate) fn truncate(&mut self, rows: usize) {
         self.ops.truncate(rows);

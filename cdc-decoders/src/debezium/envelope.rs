@@ -69,6 +69,9 @@ const EVENT_COUNT: u8 = 10;
 const DATA_COLLECTIONS: u8 = 11;
 const ADDITIONAL_DATA: u8 = 12;
 
+/// What stands as the operation where the source emptied its table.
+pub(crate) const TRUNCATE: &str = "t";
+
 /// The members of an envelope, and those that tell other messages; the rest is skipped, but guessed.
 pub(crate) const MEMBERS: &[Name] = &[
     Token::fixed(b"\"before\":"),
@@ -245,9 +248,43 @@ pub(crate) fn control(value: &[u8]) -> Option<SkipReason> {
     seen.control()
 }
 
+/// Whether the source emptied its table, told from an envelope's object without decoding it.
+#[cold]
+pub(crate) fn is_truncate(mut envelope: Scan<'_>) -> bool {
+    let mut op = || {
+        let mut guess = Guess::default();
+        envelope.expect(b'{', "want an object")?;
+        let mut place = 0;
+        while let Some(member) = guess.member(&mut envelope, place, MEMBERS)? {
+            place += 1;
+            if member == OP {
+                return if envelope.peek() == b'"' { Ok(Some(envelope.string()?.raw)) } else { Ok(None) };
+            }
+            envelope.skip()?;
+        }
+        Scanned::Ok(None)
+    };
+    matches!(op(), Ok(Some(TRUNCATE)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_truncate_is_told_by_its_operation() {
+        for (text, truncate) in [
+            (r#"{"before":null,"after":null,"source":{"op":"c"},"op":"t"}"#, true),
+            (r#" { "op" : "t" "#, true),
+            (r#"{"before":{"op":"t"},"op":"c"}"#, false),
+            (r#"{"op":null}"#, false),
+            (r#"{"after":"t"}"#, false),
+            (r#"{"op":"t"#, false),
+            ("[]", false),
+        ] {
+            assert_eq!(is_truncate(Scan::new(text.as_bytes(), 0).unwrap()), truncate, "{text}");
+        }
+    }
 
     #[test]
     fn kinds_are_told_without_schema() {

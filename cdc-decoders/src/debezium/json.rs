@@ -3,7 +3,7 @@
 //! The envelope is read once, and `after` goes straight into the columns before `op` is known: what turns out to be no such row is
 //! taken back. Types come from the inline schema; without one, from the declared schema; with neither, from the values.
 //!
-//! Not here: truncate events (refused), flattened events, other wire formats of the same envelope.
+//! Not here: flattened events, other wire formats of the same envelope.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -101,6 +101,7 @@ fn is_a_default(value: &str) -> bool {
 /// Decodes Debezium's JSON.
 ///
 /// * `c`, `u`, `r` give a row of `after`; `d` one of the key and what `before` has. A column that the image lacks was not sent.
+/// * `t` gives a row of [`Op::Truncate`], which holds nothing and has no key; the key columns stay what they are.
 /// * The columns that the source calls the key are those of the message key. With [`key_columns`](DebeziumJsonBuilder::key_columns)
 ///   other than these, an update that changes them gives two rows, a delete of the old key and the update, if `before` tells it.
 /// * A message key must be a JSON object, or null; one that is other JSON is passed over if the user names the key columns.
@@ -205,7 +206,9 @@ impl DebeziumJson {
             payload.scan.skip().and_then(|()| payload.end()).map_err(in_value)?;
             return Ok(Decoded::Skipped(reason));
         }
-        let key = match self.topic.key.read(message.key, self.key_columns.as_deref(), !self.changes.is_empty())? {
+        let is_truncate = || envelope::is_truncate(payload.scan.clone());
+        let fixed = self.changes.speak_of_rows();
+        let key = match self.topic.key.read(message.key, self.key_columns.as_deref(), fixed, is_truncate)? {
             KeyRead::Same(key) => key,
             KeyRead::Changed(key) => {
                 self.topic.rows.set_keys(self.topic.key.columns());
@@ -235,7 +238,7 @@ impl DebeziumJson {
         match op {
             Op::Delete => self.delete(&change)?,
             Op::Insert | Op::Update | Op::Snapshot => self.upsert(&change)?,
-            Op::Truncate => return Err(truncate()),
+            Op::Truncate => self.truncate(&change)?,
         }
         self.changes.note(source, run);
         Ok(Decoded::Added { rows: self.changes.len() - rows })
@@ -316,6 +319,16 @@ impl DebeziumJson {
         self.changes.push(change.message, change.source, change.op, fingerprint)
     }
 
+    /// A row that holds nothing. One that tells of a row contradicts itself, and too much would be lost by believing it.
+    fn truncate(&mut self, change: &Change<'_, '_>) -> Result<(), DecodeError> {
+        if change.before.is_some() || change.after.is_some() {
+            return Err(wanted("want no row in a truncate event"));
+        }
+        self.topic.rows.close(Absent::Null, false)?;
+        self.bytes += ROW_BYTES;
+        self.changes.push(change.message, change.source, Op::Truncate, change.fingerprint(Op::Truncate, None))
+    }
+
     /// Refuses what may leave a row behind: the user's key has a column that is not in the message key, and `before` does not
     /// tell what it was. PostgreSQL without REPLICA IDENTITY FULL sends no `before` with updates, and with deletes one that
     /// holds the type's default wherever it knows nothing.
@@ -387,7 +400,7 @@ impl Decoder for DebeziumJson {
             self.changes = Changes::default();
             DecodeError::schema("(batch)", e.to_string())
         })?;
-        let keys = self.topic.key.columns().to_vec();
+        let keys = self.topic.key.columns_of_batch(self.key_columns.as_deref());
         Ok(Some(self.changes.finish(Arc::clone(&self.topic.name), keys, rows, unsent)))
     }
 
@@ -419,13 +432,6 @@ fn no_envelope() -> DecodeError {
     }
 }
 
-fn truncate() -> DecodeError {
-    DecodeError::Unsupported {
-        what: "a truncate event".to_owned(),
-        why: "truncate events are not supported yet; the connector leaves them out with `skipped.operations=t`",
-    }
-}
-
 /// The operation of a change; `None` for a message of the source's log.
 fn operation(op: Option<&str>) -> Result<Option<Op>, DecodeError> {
     match op {
@@ -434,10 +440,10 @@ fn operation(op: Option<&str>) -> Result<Option<Op>, DecodeError> {
         Some("r") => Ok(Some(Op::Snapshot)),
         Some("d") => Ok(Some(Op::Delete)),
         Some("m") => Ok(None),
-        Some("t") => Ok(Some(Op::Truncate)),
+        Some(envelope::TRUNCATE) => Ok(Some(Op::Truncate)),
         Some(other) => Err(DecodeError::Unsupported {
             what: format!("operation `{}`", other.chars().take(16).collect::<String>()),
-            why: "c, u, d and r are decoded",
+            why: "c, u, d, r and t are decoded",
         }),
         None => Err(wanted("want a text as `op`")),
     }

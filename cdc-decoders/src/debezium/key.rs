@@ -38,21 +38,33 @@ impl Key {
         &self.columns
     }
 
+    /// The same, of a batch that may have been buffered before any key was read: the user's then.
+    pub(crate) fn columns_of_batch(&self, users: Option<&[String]>) -> Vec<String> {
+        if self.settled { self.columns.clone() } else { users.unwrap_or_default().to_vec() }
+    }
+
     /// Whether the user's columns are others than the message's: then an update may change them.
     pub(crate) const fn overridden(&self) -> bool {
         self.overridden
     }
 
     /// Reads the key of a message. `users`: the columns that the user names; `fixed`: the columns may not change now.
+    /// `is_of_no_row` is asked where there is no object and the columns would change: a message that speaks of no row has no
+    /// key, and that says nothing about the key of the others.
     pub(crate) fn read<'a>(
         &mut self,
         key: Option<&'a [u8]>,
         users: Option<&[String]>,
         fixed: bool,
+        is_of_no_row: impl FnOnce() -> bool,
     ) -> Result<KeyRead<'a>, DecodeError> {
         let in_key = |fault: Fault| fault.in_part(Part::Key);
+        let without = |key: &mut Self| match key.settled && key.tokens.is_empty() {
+            false if is_of_no_row() => KeyRead::Same(None),
+            _ => key.settle(None, Vec::new(), users, fixed),
+        };
         let Some((mut scan, wrapped)) = key.map(|key| self.open(key)).transpose().map_err(in_key)? else {
-            return Ok(self.settle(None, Vec::new(), users, fixed));
+            return Ok(without(self));
         };
         let kind = scan.peek();
         let from = scan.at();
@@ -69,8 +81,8 @@ impl Key {
                 let names = names(object.clone()).map_err(in_key)?;
                 Ok(self.settle(Some(object), names, users, fixed))
             }
-            b'n' => Ok(self.settle(None, Vec::new(), users, fixed)),
-            _ if users.is_some() => Ok(self.settle(None, Vec::new(), users, fixed)),
+            b'n' => Ok(without(self)),
+            _ if users.is_some() => Ok(without(self)),
             _ => Err(object.syntax("want an object, or null").in_part(Part::Key)),
         }
     }
@@ -149,7 +161,7 @@ mod tests {
     use super::*;
 
     fn read(key: &mut Key, text: &str, users: Option<&[String]>, fixed: bool) -> &'static str {
-        match key.read(Some(text.as_bytes()), users, fixed) {
+        match key.read(Some(text.as_bytes()), users, fixed, || false) {
             Ok(KeyRead::Same(Some(_))) => "same",
             Ok(KeyRead::Changed(Some(_))) => "changed",
             Ok(KeyRead::Same(None)) => "same, none",
@@ -191,6 +203,20 @@ mod tests {
         ] {
             assert_eq!(read(&mut key, text, None, fixed), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn a_message_of_no_row_says_nothing_about_the_key() {
+        let mut key = Key::default();
+        let of_no_row = |key: &mut Key, bytes| matches!(key.read(bytes, None, true, || true), Ok(KeyRead::Same(None)));
+        assert!(of_no_row(&mut key, None) && !key.settled);
+        assert_eq!(key.columns_of_batch(Some(&["a".to_owned()])), ["a"]);
+        assert_eq!(read(&mut key, r#"{"id":1}"#, None, false), "changed");
+        for bytes in [None, Some(&b"null"[..]), Some(br#"{"schema":null,"payload":null}"#)] {
+            assert!(of_no_row(&mut key, bytes), "{bytes:?}");
+        }
+        assert_eq!(read(&mut key, r#"{"id":2}"#, None, true), "same");
+        assert_eq!(key.columns_of_batch(None), ["id"]);
     }
 
     #[test]

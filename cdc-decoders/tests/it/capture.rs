@@ -54,6 +54,11 @@ impl Record {
         self.topic.rsplit('.').next().unwrap()
     }
 
+    pub(crate) fn is_truncate(&self) -> bool {
+        let op = br#""op":"t""#;
+        self.value().is_some_and(|value| value.windows(op.len()).any(|part| part == op))
+    }
+
     pub(crate) fn value(&self) -> Option<&[u8]> {
         self.value.as_ref().map(|b| b.0.as_slice())
     }

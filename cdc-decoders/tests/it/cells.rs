@@ -60,11 +60,13 @@ pub(crate) struct Row {
     pub(crate) op: Option<Op>,
 }
 
-/// A table: the newest change of each key, whatever it lacks taken from the stored row.
+/// A table: the newest change of each key, whatever it lacks taken from the stored row; of what is older than the last
+/// truncate nothing.
 #[derive(Debug, Default)]
 pub(crate) struct Table {
     pub(crate) rows: BTreeMap<String, Row>,
     pub(crate) topic: String,
+    truncated_at: Option<i64>,
 }
 
 impl Table {
@@ -74,10 +76,17 @@ impl Table {
         let schema = batch.rows.schema();
         let orders = batch.orders.as_primitive::<Int64Type>();
         for row in (0..batch.num_rows()).filter(|row| keep(*row)) {
+            let order = (!orders.is_null(row)).then(|| orders.value(row));
+            if batch.ops[row] == Op::Truncate {
+                self.truncate(order);
+                continue;
+            }
+            if order.is_some() && order < self.truncated_at {
+                continue;
+            }
             let read = |name: &str| cell(batch.rows.column_by_name(name).unwrap(), row);
             let key = batch.key_columns.iter().map(|name| format!("{:?}", read(name))).collect::<Vec<_>>().join("/");
             assert!(!key.is_empty() && !key.contains("Null"), "{key} {}", batch.origin(row));
-            let order = (!orders.is_null(row)).then(|| orders.value(row));
             let stored = self.rows.entry(key).or_default();
             if order.is_some() && stored.order > order {
                 continue;
@@ -94,6 +103,11 @@ impl Table {
                 }
             }
         }
+    }
+
+    fn truncate(&mut self, order: Option<i64>) {
+        self.rows.retain(|_, row| row.order > order);
+        self.truncated_at = self.truncated_at.max(order);
     }
 
     pub(crate) fn alive(&self) -> impl Iterator<Item = &Row> {

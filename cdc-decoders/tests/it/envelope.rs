@@ -83,6 +83,92 @@ fn operations_give_rows() {
     assert!(decoder.flush().unwrap().is_none());
 }
 
+const ID: &str = r#"{"id":1}"#;
+
+fn truncate(source: &str) -> String {
+    envelope(source, "t", "null", "null")
+}
+
+#[test]
+fn a_truncate_holds_nothing_and_keeps_its_place() {
+    let mut decoder = plain();
+    let earlier = PG.replace("34", "33").replace("17", "16");
+    add(&mut decoder, Some(ID), &envelope(&earlier, "c", "null", r#"{"id":1,"a":"x"}"#));
+    add(&mut decoder, None, &truncate(PG));
+    add(&mut decoder, Some(ID), &envelope(PG, "u", "null", r#"{"id":1,"b":true}"#));
+    let batch = flush(&mut decoder);
+    assert_eq!(batch.ops, [Op::Insert, Op::Truncate, Op::Update]);
+    let rows: Vec<_> = (0..3).map(|i| row(&batch, i)).collect();
+    assert_eq!(rows, ["id=1 a=x b=null", "id=null a=null b=null", "id=1 a=? b=true"]);
+    assert_eq!(batch.orders.as_primitive::<Int64Type>().values(), &[33, 34, 34]);
+    assert_eq!(batch.positions[1], Some(StreamPosition([12, 34, 0])));
+    assert_eq!(batch.source_ts_ms.values(), &[16, 17, 17]);
+    // The same in every re-delivery, and in whatever company.
+    add(&mut decoder, None, &truncate(PG));
+    assert_eq!(flush(&mut decoder).fingerprints[0], batch.fingerprints[1]);
+}
+
+#[test]
+fn a_truncate_before_any_row_has_the_columns_that_are_declared_or_none() {
+    let mut decoder = plain();
+    add(&mut decoder, None, &truncate(MARIA));
+    let batch = flush(&mut decoder);
+    assert_eq!((batch.num_rows(), batch.rows.num_columns(), batch.key_columns.len()), (1, 0, 0));
+    assert_eq!((&*batch.source, batch.identity.as_deref()), ("m", Some("4242")));
+
+    let fields = r#"{"type":"struct","fields":[{"type":"int64","field":"id"},{"type":"string","field":"a"}]}"#;
+    let declared = DebeziumJson::builder().declared(DeclaredSchema::from_json(fields).unwrap());
+    let stored = Schema::new(vec![Field::new("id", DataType::Int64, true), Field::new("a", DataType::Utf8, true)]);
+    for builder in [declared, DebeziumJson::builder().known(&stored)] {
+        let mut decoder = builder.key_columns(vec!["a".to_owned()]).build().unwrap();
+        add(&mut decoder, None, &truncate(PG));
+        let batch = flush(&mut decoder);
+        assert_eq!((row(&batch, 0), batch.key_columns), ("id=null a=null".to_owned(), vec!["a".to_owned()]));
+    }
+    let envelope = format!(
+        r#"{{"type":"struct","name":"t.Envelope","fields":[{},{{"type":"struct","field":"source","fields":[]}},{{"type":"string","field":"op"}}]}}"#,
+        fields.replacen('{', r#"{"field":"after","#, 1)
+    );
+    let mut decoder = plain();
+    add(&mut decoder, None, &format!(r#"{{"schema":{envelope},"payload":{}}}"#, truncate(PG)));
+    assert_eq!(row(&flush(&mut decoder), 0), "id=null a=null");
+}
+
+#[test]
+fn a_truncate_says_nothing_about_the_key() {
+    let insert = envelope(PG, "c", "null", ID);
+    for key in [None, Some("null"), Some(r#"{"schema":null,"payload":null}"#)] {
+        let mut decoder = plain();
+        for message in [(key, &truncate(PG)), (Some(ID), &insert), (key, &truncate(PG)), (Some(ID), &insert)] {
+            add(&mut decoder, message.0, message.1);
+        }
+        assert_eq!(flush(&mut decoder).key_columns, ["id"]);
+        add(&mut decoder, key, &truncate(PG));
+        assert_eq!(flush(&mut decoder).key_columns, ["id"], "alone, later");
+    }
+    // Nor does it end a batch of rows that have none.
+    let mut decoder = plain();
+    for value in [&truncate(PG), &insert, &truncate(PG), &insert] {
+        add(&mut decoder, None, value);
+    }
+    assert!(flush(&mut decoder).key_columns.is_empty());
+    // A row without a key does, as ever.
+    add(&mut decoder, Some(ID), &insert);
+    let sample = Sample::new("t", 5, None, Some(&insert));
+    assert_eq!(decode(&mut decoder, &sample), Ok(Decoded::FlushFirst));
+}
+
+#[test]
+fn a_truncate_that_contradicts_itself_is_refused() {
+    for (before, after) in [("null", ID), (ID, "null")] {
+        let mut decoder = plain();
+        let error = refuse(&mut decoder, Some(ID), &envelope(PG, "t", before, after));
+        assert!(error.can_go_on() && error.to_string().contains("truncate"), "{error}");
+    }
+    let unordered = truncate(&PG.replace(r#""lsn":34"#, r#""lsn":null"#));
+    assert!(refuse(&mut plain(), None, &unordered).to_string().contains("lsn"));
+}
+
 #[test]
 fn messages_without_a_change_are_skipped_and_named() {
     let wrapped = |name: &str, payload: &str| {
@@ -125,8 +211,6 @@ fn messages_without_a_change_are_skipped_and_named() {
 #[test]
 fn what_is_not_decoded_is_refused_by_name_and_the_rest_goes_on() {
     let mut decoder = plain();
-    let truncate = envelope(PG, "t", "null", "null");
-    assert!(refuse(&mut decoder, None, &truncate).to_string().contains("truncate events are not supported yet"));
     assert!(refuse(&mut decoder, None, &envelope(PG, "x", "null", "{}")).to_string().contains("`x`"));
     assert!(refuse(&mut decoder, None, r#"{"id":1,"name":"flat"}"#).to_string().contains("no Debezium envelope"));
     add(&mut decoder, None, &envelope(PG, "c", "null", r#"{"id":1}"#));

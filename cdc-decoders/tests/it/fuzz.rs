@@ -26,12 +26,16 @@ fn samples() -> Vec<Sample> {
             format!(r#"{{"before":{before},"after":{after},{SOURCE},"transaction":null,"op":"{op}","ts_ms":1}}"#);
         Sample::new("t", offset, Some(&format!(r#"{{"id":{offset}}}"#)), Some(&value))
     };
+    let truncate = |offset: i64| Sample { key: None, ..message(offset, "t", "null".into(), "null".into()) };
     vec![
+        truncate(0),
         message(1, "r", "null".into(), row(1)),
         message(2, "c", "null".into(), row(2)),
         Sample::new("t", 3, Some(r#"{"id":2}"#), None),
         message(4, "u", row(4), row(4)),
-        message(5, "d", row(5), "null".into()),
+        truncate(5),
+        message(6, "d", row(6), "null".into()),
+        truncate(7),
     ]
 }
 
@@ -79,6 +83,10 @@ fn on_real_messages() {
     for capture in ["pg/json", "maria/json"] {
         let records = records(&folder.join(capture));
         let samples: Vec<_> = records.iter().filter(|r| r.table() == "all_types").take(6).map(|r| r.sample()).collect();
+        conformance(|| boxed(DebeziumJson::builder()), &samples).unwrap();
+        let emptied: Vec<_> = records.iter().filter(|r| r.table() == "audit_log").collect();
+        let truncate = emptied.iter().position(|r| r.is_truncate()).unwrap();
+        let samples: Vec<_> = emptied[truncate - 2..truncate + 3].iter().map(|r| r.sample()).collect();
         conformance(|| boxed(DebeziumJson::builder()), &samples).unwrap();
     }
 }

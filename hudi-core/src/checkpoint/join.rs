@@ -1,0 +1,103 @@
+//! Two writers of one pipeline, each with partitions of its own: [`Checkpoint::joined`].
+
+use super::judge::mark_key;
+use super::state::{Checkpoint, SourceState};
+
+impl Checkpoint {
+    /// The topic-partitions that were dealt with since an earlier checkpoint of the same pipeline.
+    fn moved_since(&self, earlier: &Self) -> Vec<(&str, i32)> {
+        let mut moved = vec![];
+        for (topic, position) in &self.topics {
+            let ours = position.partitions.iter();
+            let new = ours.filter(|(partition, at)| earlier.next_offset(topic, **partition) != Some(at.next));
+            moved.extend(new.map(|(partition, _)| (topic.as_str(), *partition)));
+        }
+        moved
+    }
+
+    /// What this checkpoint becomes where another writer of the pipeline committed `newest` since both began at `base`:
+    /// theirs, but for the partitions that ours dealt with.
+    ///
+    /// `None` where both dealt with the same: a partition, a truncate, an epoch, an arrival. Ours must be done anew then.
+    #[must_use]
+    pub fn joined(&self, base: &Self, newest: &Self) -> Option<Self> {
+        let ours = self.moved_since(base);
+        let stood = |(topic, partition): &(&str, i32)| {
+            newest.next_offset(topic, *partition) == base.next_offset(topic, *partition)
+        };
+        if !ours.iter().all(stood) || (self.arrivals != base.arrivals && newest.arrivals != base.arrivals) {
+            return None;
+        }
+        let mut joined = newest.clone();
+        joined.arrivals = joined.arrivals.max(self.arrivals);
+        for (topic, partition) in &ours {
+            let position = self.topics.get(*topic)?.partitions.get(partition)?.clone();
+            let topic_id = self.topics.get(*topic)?.id.clone();
+            let to = joined.topics.entry((*topic).to_owned()).or_default();
+            to.id = topic_id.or(to.id.take());
+            to.partitions.insert(*partition, position);
+        }
+        let marks: Vec<String> = ours.iter().map(|(topic, partition)| mark_key(topic, *partition)).collect();
+        for (name, source) in &self.sources {
+            let before = base.sources.get(name).cloned().unwrap_or_default();
+            let to = joined.sources.entry(name.clone()).or_default();
+            to.take_over(source, &before, &marks)?;
+        }
+        Some(joined)
+    }
+}
+
+impl SourceState {
+    /// Puts what `ours` changed since `before` on top of what another writer changed.
+    fn take_over(&mut self, ours: &Self, before: &Self, marks: &[String]) -> Option<()> {
+        let theirs_changed = (self.epoch, &self.truncated_at) != (before.epoch, &before.truncated_at);
+        if theirs_changed {
+            return None;
+        }
+        self.epoch = ours.epoch;
+        self.began.clone_from(&ours.began);
+        self.truncated_at.clone_from(&ours.truncated_at);
+        if ours.identity != before.identity {
+            self.identity.clone_from(&ours.identity);
+        }
+        let moved = ours.marks.iter().filter(|(key, _)| marks.contains(key));
+        self.marks.extend(moved.map(|(key, mark)| (key.clone(), mark.clone())));
+        Some(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkpoint::Mark;
+
+    fn at(positions: &[(i32, i64)]) -> Checkpoint {
+        let mut checkpoint = Checkpoint::default();
+        for (partition, next) in positions {
+            checkpoint.advance("t", *partition, *next);
+            let mark = Mark { max_ts_ms: Some(*next), ..Mark::default() };
+            let source = checkpoint.sources.entry("s".to_owned()).or_default();
+            source.marks.insert(mark_key("t", *partition), mark);
+        }
+        checkpoint
+    }
+
+    #[test]
+    fn each_keeps_what_it_dealt_with() {
+        let (base, theirs) = (at(&[(0, 5), (1, 7)]), at(&[(0, 9), (1, 7), (2, 1)]));
+        let joined = at(&[(0, 5), (1, 8)]).joined(&base, &theirs).unwrap();
+        assert_eq!(joined, at(&[(0, 9), (1, 8), (2, 1)]));
+        assert_eq!(base.joined(&base, &theirs), Some(theirs));
+    }
+
+    #[test]
+    fn what_both_dealt_with_is_not_joined() {
+        let base = at(&[(0, 5)]);
+        assert_eq!(at(&[(0, 6)]).joined(&base, &at(&[(0, 7)])), None);
+        assert_eq!(at(&[(0, 6)]).joined(&base, &at(&[(0, 6)])), None);
+        assert_eq!(at(&[(0, 5), (1, 1)]).joined(&base, &at(&[(0, 5), (1, 2)])), None);
+        let mut theirs = at(&[(0, 5), (1, 1)]);
+        theirs.sources.get_mut("s").unwrap().epoch = 1;
+        assert_eq!(at(&[(0, 6)]).joined(&base, &theirs), None);
+    }
+}
