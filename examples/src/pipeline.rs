@@ -360,7 +360,7 @@ impl TableTemplate {
         if self.given.partition_by && self.table.partition_by != properties.partition_fields() {
             return differs("partition columns", &properties.partition_fields());
         }
-        if self.given.index && self.table.index != writer.index() {
+        if self.given.index && self.table.index != Some(writer.index()) {
             return differs("index", &writer.index());
         }
         Ok(())

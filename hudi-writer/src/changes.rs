@@ -127,6 +127,11 @@ impl KeyTable {
         self.heads.len()
     }
 
+    /// All different keys, in the order of their ids.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &str> {
+        self.heads.iter().map(|place| self.key_at(*place))
+    }
+
     /// The id of a key.
     pub(crate) fn find(&self, key: &str) -> Option<u32> {
         let hash = self.hasher.hash_one(key);

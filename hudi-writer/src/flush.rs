@@ -26,6 +26,7 @@ use crate::file::{BaseFileFooter, EncoderSpec, Encoding, scan};
 use crate::outcome::{CommitOutcome, Committed};
 use crate::plan::{Plan, PlannedFile, Planner};
 use crate::session::Session;
+use crate::settings::Index;
 use crate::store::Created;
 use crate::table::{self, Table};
 
@@ -85,10 +86,11 @@ impl Flush<'_> {
             compute: &session.parts.compute,
             changes: &changes,
             index: session.index,
-            key_fields: &session.keys.record_key_fields,
+            keys: &session.keys,
             target_file_bytes: session.parts.settings.target_file_bytes,
             order_column: columns.index_of(columns::ORDER).map_err(Error::columns("plan", "a commit"))?,
-            deletes_must_be_found: table::is_immutable(&session.table.properties),
+            deletes_must_be_found: table::is_immutable(&session.table.properties)
+                && session.index != Index::GlobalSimple,
         };
         let plan = planner.plan_all(&session.table).await?;
         Ok((changes, plan))

@@ -32,6 +32,9 @@ pub enum Index {
     /// Keys are looked for in the base files of their partition. New rows fill small files first.
     #[default]
     Simple,
+    /// Keys are looked for in the base files of all partitions, so that a row may move from one to another. New rows fill
+    /// small files first.
+    GlobalSimple,
     /// A key's hash names its file group; each partition has this many. Fixed for the life of the table.
     Bucket(NonZeroU32),
 }
@@ -43,7 +46,7 @@ pub struct WriterSettings {
     pub pipeline: String,
     /// How base files are compressed. Default Snappy.
     pub compression: FileCompression,
-    /// New rows go to a file below this size, and a new file is begun above it. Default 120 MiB. (Simple index.)
+    /// New rows go to a file below this size, and a new file is begun above it. Default 120 MiB. (All but the bucket index.)
     pub target_file_bytes: u64,
     /// Encoded bytes after which a row group is closed: bounds the memory of each file in work. Default 32 MiB.
     pub row_group_bytes: usize,
@@ -98,14 +101,15 @@ pub struct NewTable {
     pub partition_by: Vec<String>,
     /// A row's partition columns never change: needed where they are not all in the key.
     pub partition_immutable: bool,
-    /// How keys are routed to file groups.
-    pub index: Index,
+    /// How keys are routed to file groups. `None`: [`Index::GlobalSimple`] where a row can move from one partition to
+    /// another (a partition column is neither part of the key nor immutable), else [`Index::Simple`].
+    pub index: Option<Index>,
     /// Further table properties, by their full names.
     pub properties: Vec<(String, String)>,
 }
 
 impl NewTable {
-    /// An unpartitioned table with the simple index.
+    /// An unpartitioned table with the index that suits it.
     #[must_use]
     pub fn new(name: impl Into<String>, key: impl IntoIterator<Item = impl Into<String>>) -> Self {
         Self {
@@ -113,7 +117,7 @@ impl NewTable {
             key: key.into_iter().map(Into::into).collect(),
             partition_by: vec![],
             partition_immutable: false,
-            index: Index::default(),
+            index: None,
             properties: vec![],
         }
     }
@@ -128,7 +132,7 @@ impl NewTable {
     /// Routes keys by this index.
     #[must_use]
     pub fn index(mut self, index: Index) -> Self {
-        self.index = index;
+        self.index = Some(index);
         self
     }
 }

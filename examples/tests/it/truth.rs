@@ -355,6 +355,25 @@ fn a_row_moves_between_partitions_where_the_source_tells_the_old_one() {
     });
 }
 
+/// The stored row tells where it is, whatever the source tells of the old one.
+#[test]
+fn a_row_moves_between_partitions_under_a_global_index() {
+    let Some(folder) = folder() else { return };
+    let mut jobs = vec![];
+    for capture in ["pg/json", "pg/incremental", "maria/json", "maria-killed/killed"] {
+        let topic = Arc::new(Topic::named(&folder, capture, "orders"));
+        for rows in [30, usize::MAX] {
+            let replay = Replay { partition_by: vec!["region".to_owned()], ..topic.replay(Index::GlobalSimple, rows) };
+            jobs.push((Arc::clone(&topic), replay));
+        }
+    }
+    on_all_cores(jobs, async |topic, replay| {
+        let (done, rows) = topic.run(replay).await;
+        topic.check_summary(&done);
+        topic.check_rows(&rows);
+    });
+}
+
 #[test]
 fn a_table_follows_a_growing_capture_and_writers_that_die() {
     let Some(folder) = folder() else { return };

@@ -5,4 +5,5 @@ mod commits;
 mod crashes;
 mod gates;
 mod model;
+mod moves;
 mod upserts;
