@@ -16,6 +16,7 @@ const END: u32 = u32::MAX;
 #[derive(Debug)]
 pub(crate) struct ChangeSet {
     pub(crate) columns: RecordBatch,
+    /// Empty texts where the table has no key: new rows get theirs when they are written.
     pub(crate) keys: StringArray,
     pub(crate) partitions: StringArray,
     pub(crate) ops: Vec<Op>,

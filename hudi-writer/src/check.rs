@@ -252,12 +252,16 @@ impl<'a> SliceCheck<'a> {
             self.note("meta columns", "not all five are there as text");
             return Ok(());
         };
-        let derived = self.keys.record_keys(batch).map_err(format)?;
+        // Keys that were made up are those of no column.
+        let derived = match self.keys.is_keyless() {
+            true => record_keys.clone(),
+            false => self.keys.record_keys(batch).map_err(format)?.keys,
+        };
         let paths = self.keys.partition_paths(batch).map_err(format)?;
         for row in 0..batch.num_rows() {
             let key = record_keys.value(row);
             self.check_key(key, filter, seen);
-            if derived.keys.is_valid(row) && derived.keys.value(row) != key || record_keys.is_null(row) {
+            if derived.is_valid(row) && derived.value(row) != key || record_keys.is_null(row) {
                 self.note("record key differs from its columns", key);
             }
             let in_folder = partitions.is_valid(row) && partitions.value(row) == self.partition;

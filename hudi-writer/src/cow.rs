@@ -38,6 +38,8 @@ pub(crate) struct FilePlan {
     pub(crate) inserts: Vec<RowWrite>,
     /// Rows of other files that those take values from: the first is referred to as the change after the last.
     pub(crate) carried: Option<RecordBatch>,
+    /// New rows get a key that is made up: the table has none of its own.
+    pub(crate) makes_keys: bool,
 }
 
 impl FilePlan {
@@ -77,6 +79,8 @@ pub(crate) struct Rewrite {
     next_seqno: u64,
     /// The filter was made for this file: it needs every key.
     all_keys_to_bloom: bool,
+    /// The table has no key: that of a new row is its sequence number, as in Hudi.
+    makes_keys: bool,
     instants: StringArray,
     file_names: StringArray,
     partitions: StringArray,
@@ -101,6 +105,7 @@ impl Rewrite {
         stored_keys: Option<BloomFilter>,
         expected_rows: u64,
     ) -> Self {
+        let makes_keys = plan.makes_keys;
         let all_keys_to_bloom = stored_keys.is_none();
         let bloom = stored_keys.unwrap_or_else(|| BloomFilter::sized_for(expected_rows));
         let encoder = BaseFileEncoder::new(spec, &meta.file_name, bloom);
@@ -114,6 +119,7 @@ impl Rewrite {
             next_edit: 0,
             next_seqno: 0,
             all_keys_to_bloom,
+            makes_keys,
             instants: repeated(meta.instant.as_str(), CHUNK_ROWS),
             file_names: repeated(&meta.file_name, CHUNK_ROWS),
             partitions: repeated(&meta.partition, CHUNK_ROWS),
@@ -158,11 +164,14 @@ impl Rewrite {
     fn meta_columns(&mut self, gather: &Gather<'_>) -> Result<[ArrayRef; 5]> {
         let rows = gather.from.len();
         let new_seqnos: ArrayRef = Arc::new(self.draw_seqnos(gather.writes.len()));
+        let keys = match gather.stored {
+            None if self.makes_keys => Arc::clone(&new_seqnos),
+            stored => self.gathered(stored.map(|b| &**b.column(2)), &self.changes.keys, &gather.from)?,
+        };
         let (times, seqnos) = match gather.stored {
             None => (constant(&self.instants, self.meta.instant.as_str(), rows), new_seqnos),
             Some(stored) => self.changed_meta(gather, stored, &new_seqnos)?,
         };
-        let keys = self.gathered(gather.stored.map(|b| &**b.column(2)), &self.changes.keys, &gather.from)?;
         let partitions = constant(&self.partitions, &self.meta.partition, rows);
         let file_names = constant(&self.file_names, &self.meta.file_name, rows);
         Ok([times, seqnos, keys, partitions, file_names])

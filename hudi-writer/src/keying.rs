@@ -21,14 +21,24 @@ pub(crate) struct Keyed {
     pub(crate) refused: BTreeMap<usize, String>,
 }
 
+/// Why a row of a table without a key is refused.
+const NO_KEY: &str = "the table has no key that tells which row is meant: name its columns with --key when it is made";
+
 /// Derives keys and partition paths.
 ///
 /// Under a global index the stored row tells what the change does not: a delete's partition, and partition columns that were
-/// not sent.
+/// not sent. In a table without a key new rows have empty ones for now, and changes of others are refused.
 pub(crate) fn keys_of(spec: &KeySpec, index: Index, batch: &ChangeBatch) -> Result<Keyed> {
     let found_by_key = index == Index::GlobalSimple;
     let mut refused: BTreeMap<usize, String> = BTreeMap::new();
-    let keys = spec.record_keys(&batch.rows).map_err(format)?;
+    let keys = match spec.is_keyless() {
+        true => new_rows(batch, &mut refused),
+        false => {
+            let keys = spec.record_keys(&batch.rows).map_err(format)?;
+            refused.extend(keys.refused);
+            keys.keys
+        }
+    };
     let partitions = match found_by_key {
         true => partitions_of_written(spec, batch, &mut refused)?,
         false => {
@@ -37,7 +47,6 @@ pub(crate) fn keys_of(spec: &KeySpec, index: Index, batch: &ChangeBatch) -> Resu
             partitions.paths
         }
     };
-    refused.extend(keys.refused);
     let partition_fields = spec.partition_fields.iter().filter(|_| !found_by_key);
     for name in spec.record_key_fields.iter().chain(partition_fields) {
         let column = batch.rows.schema_ref().index_of(name).ok();
@@ -45,14 +54,25 @@ pub(crate) fn keys_of(spec: &KeySpec, index: Index, batch: &ChangeBatch) -> Resu
         refused.extend(mask.set_indices().map(|row| (row, format!("the source did not send `{name}`"))));
     }
     if let Index::Bucket(_) = index {
-        for (row, key) in keys.keys.iter().enumerate().filter_map(|(row, key)| Some((row, key?))) {
+        for (row, key) in keys.iter().enumerate().filter_map(|(row, key)| Some((row, key?))) {
             if let Err(reason) = bucket_safe(key, &spec.record_key_fields) {
                 refused.insert(row, reason);
             }
         }
     }
     let valid = (0..batch.num_rows()).map(|row| Some(!refused.contains_key(&row))).collect::<BooleanArray>();
-    Ok(Keyed { keys: masked(&keys.keys, &valid)?, partitions, refused })
+    Ok(Keyed { keys: masked(&keys, &valid)?, partitions, refused })
+}
+
+/// Empty keys of rows that are new; all others are refused.
+fn new_rows(batch: &ChangeBatch, refused: &mut BTreeMap<usize, String>) -> StringArray {
+    let others = batch.ops.iter().enumerate().filter(|(_, op)| !matches!(op, Op::Insert | Op::Snapshot));
+    refused.extend(others.map(|(row, _)| (row, NO_KEY.to_owned())));
+    empty(batch.num_rows())
+}
+
+fn empty(rows: usize) -> StringArray {
+    StringArray::from_iter_values(std::iter::repeat_n("", rows))
 }
 
 /// The partition paths of the rows that are written; those of deletes are empty.
@@ -62,7 +82,7 @@ fn partitions_of_written(
     refused: &mut BTreeMap<usize, String>,
 ) -> Result<StringArray> {
     let is_delete: BooleanArray = batch.ops.iter().map(|op| Some(*op == Op::Delete)).collect();
-    let nowhere = || StringArray::from_iter_values(std::iter::repeat_n("", batch.num_rows()));
+    let nowhere = || empty(batch.num_rows());
     if is_delete.false_count() == 0 {
         return Ok(nowhere());
     }

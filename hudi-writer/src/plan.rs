@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use arrow::array::{RecordBatch, UInt32Array};
+use arrow::buffer::BooleanBuffer;
 use arrow::compute::{concat_batches, take_record_batch};
 use futures::{StreamExt, TryStreamExt};
 use hudi_core::bucket::bucket_of;
@@ -16,7 +17,7 @@ use hudi_core::key::KeySpec;
 use hudi_core::layout;
 use hudi_core::merge::Orders;
 
-use crate::changes::{ChangeSet, KeyTable};
+use crate::changes::{ChangeSet, KeyTable, RowWrite};
 use crate::clock::Clock;
 use crate::compute::Compute;
 use crate::error::{Error, Result};
@@ -101,10 +102,13 @@ impl Planner<'_> {
         let fields = self.keys.record_key_fields.clone();
         let shares = self.compute.run(move || Ok(shares(&changes, buckets, &fields))).await?;
         let slices = slices_of(table, &shares).await?;
-        let (slices, scope) = (&slices, scope_of(&shares));
+        let keyless = self.keys.is_keyless();
+        // Nothing is looked for where nothing can be found.
+        let scope = if keyless { Scope::default() } else { scope_of(&shares) };
+        let slices = &slices;
         let plans = shares.into_iter().map(|share| async move {
             let slices = slices.get(&share.partition).map(Vec::as_slice).unwrap_or_default();
-            self.plan_share(share, slices).await
+            if keyless { self.plan_new_rows(share, slices).await } else { self.plan_share(share, slices).await }
         });
         let plans = futures::stream::iter(plans).buffered(self.compute.parallel());
         plans.try_fold(Plan { scope, ..Plan::default() }, |all, one| async { Ok(all.add(one)) }).await
@@ -129,6 +133,21 @@ impl Planner<'_> {
             None => self.placing().in_small_files(&partition, inserts, &mut files)?,
         }
         Ok(self.planned(files, folded))
+    }
+
+    /// Plans a share of a table without a key: every change is a new row.
+    async fn plan_new_rows(&self, share: Share, slices: &[FileSlice]) -> Result<Plan> {
+        let Share { partition, rows, .. } = share;
+        let small = slices.iter().filter(|slice| slice.size_bytes() < self.target_file_bytes);
+        let mut files = self.open(small.map(|slice| (partition.as_str(), slice))).await?;
+        let masks: Vec<&BooleanBuffer> = self.changes.unsent.iter().flatten().collect();
+        let is_whole = |row: &u32| masks.iter().all(|mask| !mask.value(*row as usize));
+        let (whole, unfilled): (Vec<u32>, Vec<u32>) = rows.into_iter().partition(is_whole);
+        let inserts = whole.into_iter().map(|image| RowWrite { image, overrides: Box::default() }).collect();
+        self.placing().in_small_files(&partition, inserts, &mut files)?;
+        files.iter_mut().for_each(|file| file.plan.makes_keys = true);
+        files.retain(|file| !file.plan.is_empty());
+        Ok(Plan { files, unfilled, ..Plan::default() })
     }
 
     /// Plans all changes together: a key may stand in any partition, and its row may end in another.

@@ -52,6 +52,9 @@ pub struct WriterSettings {
     pub row_group_bytes: usize,
     /// What is done about a metadata table of somebody else's.
     pub foreign_metadata_table: ForeignMetadataTable,
+    /// Whether a table without a key takes the messages of several partitions of a topic. What the source's connector sends
+    /// again may come by another of them then, and is a second row. Default: no.
+    pub keyless_partitions: bool,
 }
 
 impl Default for WriterSettings {
@@ -62,6 +65,7 @@ impl Default for WriterSettings {
             target_file_bytes: 120 << 20,
             row_group_bytes: 32 << 20,
             foreign_metadata_table: ForeignMetadataTable::default(),
+            keyless_partitions: false,
         }
     }
 }
@@ -95,7 +99,7 @@ impl WriterSettings {
 pub struct NewTable {
     /// The table's name.
     pub name: String,
-    /// The columns that make up the record key, in this order.
+    /// The columns that make up the record key, in this order. Empty: a table without a key, to which rows are only added.
     pub key: Vec<String>,
     /// The columns that make up the partition path, in this order.
     pub partition_by: Vec<String>,

@@ -117,6 +117,7 @@ impl TableWriter {
     pub fn write(&mut self, batch: &ChangeBatch) -> Result<Taken> {
         self.refuse_if_failed()?;
         batch.validate().map_err(format)?;
+        self.refuse_doubles(batch)?;
         let batch = &*with_table_types(batch)?;
         let columns = self.columns_with(batch)?;
         let mut checkpoint = self.checkpoint.clone();
@@ -148,6 +149,23 @@ impl TableWriter {
             return Err(Error::refused(what, format!("the table is ordered by {ordered_by:?}, for its whole life")));
         }
         Ok(Arc::new(evolve(table, &incoming).map_err(format)?.schema))
+    }
+
+    /// Refuses the messages of a second partition in a table without a key: what is sent again by another than the first
+    /// time is a second row there.
+    fn refuse_doubles(&self, batch: &ChangeBatch) -> Result<()> {
+        if !self.session.keys.is_keyless() || self.session.parts.settings.keyless_partitions {
+            return Ok(());
+        }
+        let known = self.checkpoint.topics.get(&*batch.topic).into_iter().flat_map(|topic| topic.partitions.keys());
+        let mut partitions = known.chain(&batch.partitions);
+        let first = partitions.next();
+        let Some(second) = partitions.find(|partition| Some(*partition) != first) else { return Ok(()) };
+        Err(Error::refused(
+            format!("partition {second} of {} beside another, in a table without a key", batch.topic),
+            "a change that the source's connector sends again by another partition would be a second row: name the \
+             key's columns, or allow it (`keyless_partitions`)",
+        ))
     }
 
     /// Notes that the messages of a partition below `next` need no more attention: they were skipped.

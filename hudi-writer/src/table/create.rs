@@ -28,9 +28,6 @@ pub(crate) async fn create(store: &TableStore, table: &NewTable, clock: &dyn Clo
 }
 
 fn properties(table: &NewTable) -> Result<TableProperties> {
-    if table.key.is_empty() {
-        return Err(Error::refused("a table without a record key", "name the columns that tell its rows apart"));
-    }
     for column in table.key.iter().chain(&table.partition_by) {
         if !names::is_legal(column) {
             let want = "letters, digits and `_`, no digit first".to_owned();

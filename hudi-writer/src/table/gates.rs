@@ -22,6 +22,10 @@ pub(super) fn gate_partitions(key: &[String], partition_by: &[String], immutable
             "Hudi's releases spell such keys differently and would double rows: use one partition column, or more key columns",
         ));
     }
+    if key.is_empty() && index != Index::Simple {
+        let why = "an index finds rows by their key: leave it out, or name the key's columns";
+        return Err(Error::refused("an index of a table without a record key", why));
+    }
     let Some(outside) = partitioned_outside(key, partition_by).filter(|_| !immutable) else { return Ok(()) };
     let kind = match index {
         Index::GlobalSimple => return Ok(()),
@@ -83,9 +87,6 @@ fn gate_order(properties: &TableProperties) -> Result<()> {
 
 fn gate_keys(properties: &TableProperties) -> Result<()> {
     let (key, partition_by) = (properties.record_key_fields(), properties.partition_fields());
-    if key.is_empty() {
-        return Err(Error::refused("a table without a record key", "its rows cannot be updated"));
-    }
     if let KeyGenerator::Other(class) = properties.key_generator() {
         return Err(Error::refused(
             format!("the key generator {class}"),

@@ -9,9 +9,10 @@ use hudi_core::properties::{TableIndex, TableProperties, keys};
 use crate::error::{Error, Result};
 use crate::settings::Index;
 
-/// A partition column that is not part of the key: rows of one key can stand in several partitions.
+/// A partition column that is not part of the key: rows of one key can stand in several partitions. None where there is no
+/// key at all.
 pub(super) fn partitioned_outside<'a>(key: &[String], partition_by: &'a [String]) -> Option<&'a String> {
-    partition_by.iter().find(|column| !key.contains(column))
+    partition_by.iter().find(|column| !key.is_empty() && !key.contains(column))
 }
 
 /// Whether the user declared that a row's partition columns never change.

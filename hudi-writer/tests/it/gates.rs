@@ -22,7 +22,10 @@ async fn tables_that_could_leave_rows_behind_are_not_created() {
     }
     let doubled = refusal(NewTable::new("t", ["id"]).partition_by(["id", "region"])).await;
     assert!(doubled.contains("double rows"), "{doubled}");
-    assert!(refusal(NewTable::new("t", Vec::<String>::new())).await.contains("record key"));
+    let keyless = NewTable::new("t", Vec::<String>::new());
+    for index in [Index::GlobalSimple, Index::Bucket(NonZeroU32::MIN)] {
+        assert!(refusal(keyless.clone().index(index)).await.contains("record key"));
+    }
     assert!(refusal(NewTable::new("t", ["a b"])).await.contains("a b"));
     let mut decided = NewTable::new("t", ["id"]);
     decided.properties = vec![(keys::TABLE_VERSION.to_owned(), "8".to_owned())];

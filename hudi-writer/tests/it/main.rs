@@ -4,6 +4,7 @@
 mod commits;
 mod crashes;
 mod gates;
+mod keyless;
 mod model;
 mod moves;
 mod upserts;
