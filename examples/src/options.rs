@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use hudi_writer::Index;
 
-/// `bucket:N` or `simple`.
+/// `simple`, `global-simple` or `bucket:N`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct IndexOption(pub Index);
 
@@ -15,10 +15,11 @@ impl FromStr for IndexOption {
     fn from_str(text: &str) -> Result<Self, String> {
         let index = match text.split_once(':') {
             None if text == "simple" => Some(Index::Simple),
+            None if text == "global-simple" => Some(Index::GlobalSimple),
             Some(("bucket", buckets)) => buckets.parse::<NonZeroU32>().ok().map(Index::Bucket),
             _ => None,
         };
-        index.map(Self).ok_or_else(|| "want `simple`, or `bucket:N` with N above 0".to_owned())
+        index.map(Self).ok_or_else(|| "want `simple`, `global-simple`, or `bucket:N` with N above 0".to_owned())
     }
 }
 

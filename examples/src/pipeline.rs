@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use cdc_decoders::{DecodeError, Decoded, Decoder};
-use hudi_core::change::{ChangeBatch, Origin};
+use hudi_core::change::{ChangeBatch, Op, Origin};
 use hudi_core::dead_letter::{DeadLetter, Original, Stage};
 use hudi_writer::{CommitOutcome, NewTable, Refused, TableWriter, WriterBuilder};
 use kafka_source::CapturedRecord;
@@ -34,7 +34,7 @@ pub enum OnBadMessage {
 /// What a table is created from, once the first change says what its key is.
 #[derive(Debug, Clone)]
 pub struct TableTemplate {
-    /// The table; its key is that of the messages where none is given.
+    /// The table; its key is that of the messages where none is given. Where new rows come without one, it has none.
     pub table: NewTable,
     /// What the options that make up the table say on the command line: compared with a table that is there.
     pub given: Given,
@@ -87,6 +87,8 @@ pub struct Pipeline {
     positions: BTreeMap<(String, i32), i64>,
     letters: Vec<DeadLetter>,
     letters_bytes: usize,
+    /// Truncates from before there was a table.
+    held: Vec<ChangeBatch>,
     summary: Summary,
 }
 
@@ -121,6 +123,7 @@ impl Pipeline {
             positions: BTreeMap::new(),
             letters: vec![],
             letters_bytes: 0,
+            held: vec![],
             summary: Summary::default(),
         })
     }
@@ -247,8 +250,14 @@ impl Pipeline {
     /// Hands what is decoded to the table; makes the table if it is not there.
     async fn flush(&mut self) -> Result<(), Failure> {
         let Some(batch) = self.decoder.flush()? else { return Ok(()) };
-        if self.writer.is_none() && self.template.key(&batch).is_empty() {
-            return self.refuse(&batch, "the message has no key, and none before it said what the key is");
+        if self.writer.is_none() && batch.ops.iter().all(|op| *op == Op::Truncate) {
+            // There is nothing to empty yet, nor does it say what the table is.
+            self.held.push(batch);
+            return Ok(());
+        }
+        let adds_rows = batch.ops.iter().any(|op| matches!(op, Op::Insert | Op::Snapshot));
+        if self.writer.is_none() && self.template.key(&batch).is_empty() && !adds_rows {
+            return self.refuse(&batch, "the message has no key, and none before it said what the key is (--key)");
         }
         let writer = match &mut self.writer {
             Some(writer) => writer,
@@ -260,11 +269,15 @@ impl Pipeline {
         for letter in self.letters.drain(..) {
             writer.dead_letter(letter);
         }
-        let taken = writer.write(&batch)?;
-        self.summary.upserts += taken.upserts;
-        self.summary.deletes += taken.deletes;
-        self.summary.redelivered += taken.redelivered;
-        taken.refused.into_iter().try_for_each(|refused| self.bury_row(refused))
+        let mut refused = vec![];
+        for batch in self.held.drain(..).chain([batch]) {
+            let taken = writer.write(&batch)?;
+            self.summary.upserts += taken.upserts;
+            self.summary.deletes += taken.deletes;
+            self.summary.redelivered += taken.redelivered;
+            refused.extend(taken.refused);
+        }
+        refused.into_iter().try_for_each(|refused| self.bury_row(refused))
     }
 
     /// Takes none of the rows.
@@ -360,7 +373,7 @@ impl TableTemplate {
         if self.given.partition_by && self.table.partition_by != properties.partition_fields() {
             return differs("partition columns", &properties.partition_fields());
         }
-        if self.given.index && self.table.index != writer.index() {
+        if self.given.index && self.table.index != Some(writer.index()) {
             return differs("index", &writer.index());
         }
         Ok(())

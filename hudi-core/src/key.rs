@@ -27,7 +27,7 @@ const EMPTY_VALUE: &str = "__empty__";
 /// How a table makes keys and partition paths.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeySpec {
-    /// The columns of the record key, in its order.
+    /// The columns of the record key, in its order; empty: the writer makes a key up for each new row.
     pub record_key_fields: Vec<String>,
     /// The partition columns; empty: not partitioned.
     pub partition_fields: Vec<String>,
@@ -69,19 +69,20 @@ impl KeySpec {
         }
     }
 
-    /// Whether keys can be made at all, and in one form only.
+    /// Whether the table has no key: rows can be added, and none can be found again.
+    pub fn is_keyless(&self) -> bool {
+        self.record_key_fields.is_empty()
+    }
+
+    /// Whether keys and partition paths can be made, and in one form only.
     ///
     /// Errors: `Unsupported` for a generator that we do not write with, and for the complex one with one key column;
     /// `BadProperty` where the number of columns is not the generator's.
     pub fn verify(&self) -> Result<()> {
         let (keys, partitions) = (self.record_key_fields.len(), self.partition_fields.len());
-        if keys == 0 {
-            let want = "the columns that tell rows apart".to_owned();
-            return Err(Error::MissingProperty { key: keys::RECORDKEY_FIELDS.to_owned(), want });
-        }
         match &self.generator {
-            KeyGenerator::Simple if keys == 1 && partitions == 1 => Ok(()),
-            KeyGenerator::Simple => Err(self.miscounted("one key column and one partition column")),
+            KeyGenerator::Simple if keys <= 1 && partitions == 1 => Ok(()),
+            KeyGenerator::Simple => Err(self.miscounted("at most one key column, and one partition column")),
             KeyGenerator::NonPartitioned if partitions == 0 => Ok(()),
             KeyGenerator::NonPartitioned => Err(self.miscounted("no partition column")),
             KeyGenerator::Complex if keys == 1 => Err(Error::unsupported(
@@ -118,9 +119,13 @@ impl KeySpec {
     /// The record key of each row.
     ///
     /// One column: its value, and null or empty is refused. Several: `a:1,b:2`, and what reads back ambiguously is refused.
-    /// Errors: those of [`Self::verify_columns`].
+    /// Errors: those of [`Self::verify_columns`]; `MissingProperty` for a table without a key.
     pub fn record_keys(&self, batch: &RecordBatch) -> Result<Keys> {
         self.verify()?;
+        if self.is_keyless() {
+            let want = "the columns that tell rows apart".to_owned();
+            return Err(Error::MissingProperty { key: keys::RECORDKEY_FIELDS.to_owned(), want });
+        }
         let columns = KeyColumn::all(&self.record_key_fields, batch)?;
         Ok(match &columns[..] {
             [KeyColumn { values: Values::Text(text), .. }] => text_keys(text),

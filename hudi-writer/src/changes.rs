@@ -16,6 +16,7 @@ const END: u32 = u32::MAX;
 #[derive(Debug)]
 pub(crate) struct ChangeSet {
     pub(crate) columns: RecordBatch,
+    /// Empty texts where the table has no key: new rows get theirs when they are written.
     pub(crate) keys: StringArray,
     pub(crate) partitions: StringArray,
     pub(crate) ops: Vec<Op>,
@@ -125,6 +126,11 @@ impl KeyTable {
     /// How many different keys there are; their ids are below it, in the order of their first arrival.
     pub(crate) fn len(&self) -> usize {
         self.heads.len()
+    }
+
+    /// All different keys, in the order of their ids.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &str> {
+        self.heads.iter().map(|place| self.key_at(*place))
     }
 
     /// The id of a key.

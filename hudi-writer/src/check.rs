@@ -50,9 +50,9 @@ impl CheckReport {
 }
 
 /// Reads the whole table and compares it with itself: every committed file is there with its recorded size and rows, every
-/// key stands once and in its bucket, meta columns, footers and statistics are true, and nothing uncommitted can be seen.
+/// key stands once (in its partition, or under a global index in the table) and in its bucket, meta columns, footers and statistics are true, and nothing uncommitted can be seen.
 ///
-/// Memory follows the keys of one partition (16 bytes each). Writes nothing.
+/// Memory follows the keys of one partition, or of the table under a global index (16 bytes each). Writes nothing.
 ///
 /// # Errors
 /// Where the store or a file cannot be read at all; what can be read and is wrong is in the report.
@@ -63,8 +63,12 @@ pub async fn check_table(table: &Table) -> Result<CheckReport> {
     let slices = table.slices_among(objects.iter().cloned())?;
     check_objects(table, &objects, &stats, &listed, &mut report).await?;
     check_stats(&stats, &slices, table, &mut report);
+    let global = stored_index(&table.properties)? == Index::GlobalSimple;
+    let mut seen = HashSet::new();
     for (partition, slices) in &slices {
-        let mut seen = HashSet::new();
+        if !global {
+            seen.clear();
+        }
         for slice in slices {
             let stat = stats.get(&(partition.clone(), slice.file_id.to_string()));
             SliceCheck::new(table, partition, slice)?.run(stat, &mut seen, &mut report).await?;
@@ -248,12 +252,16 @@ impl<'a> SliceCheck<'a> {
             self.note("meta columns", "not all five are there as text");
             return Ok(());
         };
-        let derived = self.keys.record_keys(batch).map_err(format)?;
+        // Keys that were made up are those of no column.
+        let derived = match self.keys.is_keyless() {
+            true => record_keys.clone(),
+            false => self.keys.record_keys(batch).map_err(format)?.keys,
+        };
         let paths = self.keys.partition_paths(batch).map_err(format)?;
         for row in 0..batch.num_rows() {
             let key = record_keys.value(row);
             self.check_key(key, filter, seen);
-            if derived.keys.is_valid(row) && derived.keys.value(row) != key || record_keys.is_null(row) {
+            if derived.is_valid(row) && derived.value(row) != key || record_keys.is_null(row) {
                 self.note("record key differs from its columns", key);
             }
             let in_folder = partitions.is_valid(row) && partitions.value(row) == self.partition;
@@ -271,7 +279,11 @@ impl<'a> SliceCheck<'a> {
 
     fn check_key(&mut self, key: &str, filter: Option<&BloomFilter>, seen: &mut HashSet<(u64, u64)>) {
         if !seen.insert(double_hash(key)) {
-            self.note("key stands twice in its partition", key);
+            let twice = match self.index {
+                Index::GlobalSimple => "key stands twice in the table",
+                Index::Simple | Index::Bucket(_) => "key stands twice in its partition",
+            };
+            self.note(twice, key);
         }
         if filter.is_some_and(|filter| !filter.contains(key.as_bytes())) {
             self.note("key is not in the bloom filter", key);

@@ -36,6 +36,10 @@ pub(crate) struct FilePlan {
     pub(crate) edits: Vec<Edit>,
     /// Rows that are new to the file.
     pub(crate) inserts: Vec<RowWrite>,
+    /// Rows of other files that those take values from: the first is referred to as the change after the last.
+    pub(crate) carried: Option<RecordBatch>,
+    /// New rows get a key that is made up: the table has none of its own.
+    pub(crate) makes_keys: bool,
 }
 
 impl FilePlan {
@@ -66,6 +70,7 @@ pub(crate) struct FileMeta {
 pub(crate) struct Rewrite {
     changes: Arc<ChangeSet>,
     plan: FilePlan,
+    carried: Option<RecordBatch>,
     meta: FileMeta,
     encoder: BaseFileEncoder,
     spec: EncoderSpec,
@@ -74,6 +79,8 @@ pub(crate) struct Rewrite {
     next_seqno: u64,
     /// The filter was made for this file: it needs every key.
     all_keys_to_bloom: bool,
+    /// The table has no key: that of a new row is its sequence number, as in Hudi.
+    makes_keys: bool,
     instants: StringArray,
     file_names: StringArray,
     partitions: StringArray,
@@ -89,20 +96,22 @@ struct Gather<'a> {
 }
 
 impl Rewrite {
-    /// `carried` is the filter of the stored file, if it can take the new keys.
+    /// `stored_keys` is the filter of the stored file, if it can take the new keys.
     pub(crate) fn new(
         spec: &EncoderSpec,
         changes: Arc<ChangeSet>,
-        plan: FilePlan,
+        mut plan: FilePlan,
         meta: FileMeta,
-        carried: Option<BloomFilter>,
+        stored_keys: Option<BloomFilter>,
         expected_rows: u64,
     ) -> Self {
-        let all_keys_to_bloom = carried.is_none();
-        let bloom = carried.unwrap_or_else(|| BloomFilter::sized_for(expected_rows));
+        let makes_keys = plan.makes_keys;
+        let all_keys_to_bloom = stored_keys.is_none();
+        let bloom = stored_keys.unwrap_or_else(|| BloomFilter::sized_for(expected_rows));
         let encoder = BaseFileEncoder::new(spec, &meta.file_name, bloom);
         Self {
             changes,
+            carried: plan.carried.take(),
             plan,
             encoder,
             spec: spec.clone(),
@@ -110,6 +119,7 @@ impl Rewrite {
             next_edit: 0,
             next_seqno: 0,
             all_keys_to_bloom,
+            makes_keys,
             instants: repeated(meta.instant.as_str(), CHUNK_ROWS),
             file_names: repeated(&meta.file_name, CHUNK_ROWS),
             partitions: repeated(&meta.partition, CHUNK_ROWS),
@@ -154,11 +164,14 @@ impl Rewrite {
     fn meta_columns(&mut self, gather: &Gather<'_>) -> Result<[ArrayRef; 5]> {
         let rows = gather.from.len();
         let new_seqnos: ArrayRef = Arc::new(self.draw_seqnos(gather.writes.len()));
+        let keys = match gather.stored {
+            None if self.makes_keys => Arc::clone(&new_seqnos),
+            stored => self.gathered(stored.map(|b| &**b.column(2)), &self.changes.keys, &gather.from)?,
+        };
         let (times, seqnos) = match gather.stored {
             None => (constant(&self.instants, self.meta.instant.as_str(), rows), new_seqnos),
             Some(stored) => self.changed_meta(gather, stored, &new_seqnos)?,
         };
-        let keys = self.gathered(gather.stored.map(|b| &**b.column(2)), &self.changes.keys, &gather.from)?;
         let partitions = constant(&self.partitions, &self.meta.partition, rows);
         let file_names = constant(&self.file_names, &self.meta.file_name, rows);
         Ok([times, seqnos, keys, partitions, file_names])
@@ -200,28 +213,47 @@ impl Rewrite {
         let mut patched: Option<Vec<(usize, usize)>> = None;
         for (row, stored_row, write) in &gather.writes {
             for instead in write.overrides.iter().filter(|o| o.column == column) {
-                patched.get_or_insert_with(|| gather.from.clone())[*row] = match (instead.from, stored_row) {
-                    (RowRef::Change(change), _) => (1, change as usize),
-                    (RowRef::Stored, Some(stored_row)) => (0, *stored_row),
-                    (RowRef::Stored, None) => {
-                        return Err(Error::corrupt(&self.meta.file_name, "a new row takes a stored value"));
-                    }
-                };
+                patched.get_or_insert_with(|| gather.from.clone())[*row] = self.source(instead.from, *stored_row)?;
             }
         }
-        self.gathered(stored, changed, patched.as_ref().unwrap_or(&gather.from))
+        let carried = self.carried.as_ref().filter(|_| patched.is_some()).map(|rows| &**rows.column(column));
+        let sources = [stored.unwrap_or(changed), changed, carried.unwrap_or(changed)];
+        let from = patched.as_ref().unwrap_or(&gather.from);
+        match (stored, carried) {
+            (_, Some(_)) => self.interleaved(&sources, from),
+            (Some(_), None) => self.interleaved(&sources[..2], from),
+            (None, None) => self.gathered(None, changed, from),
+        }
+    }
+
+    /// Where a value that is not the image's stands: (source, row of it).
+    fn source(&self, from: RowRef, stored_row: Option<usize>) -> Result<(usize, usize)> {
+        let changes = self.changes.ops.len();
+        let corrupt = |why| Error::corrupt(&self.meta.file_name, why);
+        match (from, stored_row) {
+            (RowRef::Change(change), _) if (change as usize) < changes => Ok((1, change as usize)),
+            (RowRef::Change(_), _) if self.carried.is_none() => {
+                Err(corrupt("a new row takes a value that is not there"))
+            }
+            (RowRef::Change(carried), _) => Ok((2, carried as usize - changes)),
+            (RowRef::Stored, Some(stored_row)) => Ok((0, stored_row)),
+            (RowRef::Stored, None) => Err(corrupt("a new row takes a stored value")),
+        }
     }
 
     fn gathered(&self, stored: Option<&dyn Array>, changed: &dyn Array, from: &[(usize, usize)]) -> Result<ArrayRef> {
-        let failed = || Error::columns("merge", &self.meta.file_name);
         match stored {
-            Some(stored) => interleave(&[stored, changed], from).map_err(failed()),
+            Some(stored) => self.interleaved(&[stored, changed], from),
             // Nothing refers to source 0.
             None => {
                 let rows: UInt32Array = from.iter().map(|(_, row)| *row as u32).collect();
-                take(changed, &rows, None).map_err(failed())
+                take(changed, &rows, None).map_err(Error::columns("merge", &self.meta.file_name))
             }
         }
+    }
+
+    fn interleaved(&self, sources: &[&dyn Array], from: &[(usize, usize)]) -> Result<ArrayRef> {
+        interleave(sources, from).map_err(Error::columns("merge", &self.meta.file_name))
     }
 
     fn note_new_keys(&mut self, gather: &Gather<'_>, keys: &ArrayRef) {

@@ -1,5 +1,6 @@
 //! One commit, from the buffered changes to the completed instant. The stages stand in [`Flush::run`], in their order.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow::datatypes::{Schema, SchemaRef};
@@ -28,6 +29,7 @@ use crate::outcome::{CommitOutcome, Committed};
 use crate::plan::{Plan, PlannedFile, Planner};
 use crate::positions::Positions;
 use crate::session::Session;
+use crate::settings::Index;
 use crate::store::Created;
 use crate::table::{self, History, Table};
 
@@ -82,7 +84,7 @@ impl Flush<'_> {
         }
         let known = self.session.table.timeline.instants();
         let since: Vec<Instant> = timeline.completed_writes().filter(|i| !known.contains(i)).copied().collect();
-        if let Err(with) = self.catch_up(&since, &Scope::Nothing).await? {
+        if let Err(with) = self.catch_up(&since, &Scope::Nothing, &[]).await? {
             return Ok(Err(with));
         }
         self.session.table.timeline = timeline;
@@ -91,14 +93,19 @@ impl Flush<'_> {
 
     /// Takes over what others committed since; `Err` names a commit that stands against ours: it changed what we looked at,
     /// the columns, or dealt with the same part of the source.
-    async fn catch_up(&mut self, since: &[Instant], scope: &Scope) -> Result<Result<(), InstantTime>> {
+    async fn catch_up(
+        &mut self,
+        since: &[Instant],
+        scope: &Scope,
+        ours: &[WriteStat],
+    ) -> Result<Result<(), InstantTime>> {
         let session = &mut *self.session;
         let mut newest: Option<History> = None;
         for instant in since {
             let metadata = session.table.commit_metadata(instant).await?;
             let columns = table::columns_of(&metadata)?;
             let same_columns = columns.is_none() || columns == session.table.columns;
-            if !same_columns || scope.meets(&metadata) {
+            if !same_columns || scope.meets(&metadata) || shares_a_file_group(ours, &metadata) {
                 return Ok(Err(instant.time));
             }
             session.table.note_replaced(&metadata)?;
@@ -132,10 +139,11 @@ impl Flush<'_> {
             compute: &session.parts.compute,
             changes: &changes,
             index: session.index,
-            key_fields: &session.keys.record_key_fields,
+            keys: &session.keys,
             target_file_bytes: session.parts.settings.target_file_bytes,
             order_column: columns.index_of(columns::ORDER).map_err(Error::columns("plan", "a commit"))?,
-            deletes_must_be_found: table::is_immutable(&session.table.properties),
+            deletes_must_be_found: table::is_immutable(&session.table.properties)
+                && session.index != Index::GlobalSimple,
         };
         let plan = planner.plan_all(&session.table).await?;
         Ok((changes, plan))
@@ -211,7 +219,7 @@ impl Flush<'_> {
             Ok(since) => since,
             Err(with) => return Ok(Err(with)),
         };
-        if let Err(with) = self.catch_up(&since, &written.scope).await? {
+        if let Err(with) = self.catch_up(&since, &written.scope, &written.stats).await? {
             return Ok(Err(with));
         }
         let ours = inflight.requested().time();
@@ -242,6 +250,13 @@ impl Flush<'_> {
         }
         Ok(metadata)
     }
+}
+
+/// Whether another's commit wrote a file group that ours wrote.
+fn shares_a_file_group(ours: &[WriteStat], other: &CommitMetadata) -> bool {
+    let theirs = other.write_stats().map(|stat| (stat.partition_path.as_str(), stat.file_id.as_str()));
+    let theirs: HashSet<(&str, &str)> = theirs.chain(other.replaced_file_ids()).collect();
+    ours.iter().any(|stat| theirs.contains(&(stat.partition_path.as_str(), stat.file_id.as_str())))
 }
 
 /// The table after a commit of ours: only its timeline and columns are others.

@@ -1,4 +1,7 @@
-//! What becomes of every row: the changes of each key, folded onto what is stored of it.
+//! What becomes of every row: the changes of each key, folded onto what is stored of it, and the partition that it ends in.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 
 use hudi_core::change::Op;
 use hudi_core::merge::{Fate, Folder, Override, RowRef};
@@ -8,19 +11,55 @@ use crate::cow::Edit;
 use crate::error::{Error, Result};
 use crate::index::Found;
 
-/// What becomes of the rows of one partition.
+/// What becomes of the rows of some keys.
 #[derive(Debug, Default)]
 pub(crate) struct Folded {
     /// For each file that was looked into: its rows that change, by their number.
     pub(crate) edits: Vec<Vec<Edit>>,
-    /// Rows that are stored nowhere yet.
-    pub(crate) inserts: Vec<RowWrite>,
+    /// By partition: rows that are stored nowhere, or in another partition that they leave.
+    pub(crate) inserts: BTreeMap<String, Vec<RowWrite>>,
+    /// The stored rows that inserted ones take values from.
+    pub(crate) carried: Carried,
     /// Changes that lack columns which stand nowhere.
     pub(crate) unfilled: Vec<u32>,
     /// Deletes of keys that are neither stored nor come with the same changes.
     pub(crate) not_found: Vec<u32>,
     /// How many changes were older than what they met.
     pub(crate) ignored: u64,
+}
+
+/// Stored rows whose values go to another file. The `i`-th of them is referred to as the change of number
+/// `changes + i`.
+#[derive(Debug, Default)]
+pub(crate) struct Carried {
+    /// (file that was looked into, row of it).
+    pub(crate) rows: Vec<(usize, u64)>,
+    /// The columns that are taken from them, among the changes' columns.
+    pub(crate) columns: BTreeSet<usize>,
+}
+
+/// What the folding of some keys is done with.
+pub(crate) struct Folding<'a> {
+    pub(crate) changes: &'a ChangeSet,
+    pub(crate) keys: &'a KeyTable,
+    /// What was found in each file that was looked into.
+    pub(crate) found: &'a [Found],
+    pub(crate) home: Home<'a>,
+    /// The column of `_cdc_order` among the changes' columns.
+    pub(crate) order_column: usize,
+}
+
+/// Where rows belong.
+pub(crate) enum Home<'a> {
+    /// All in the partition whose files were looked into.
+    Partition(&'a str),
+    /// Each in the partition that its columns name.
+    ByRow {
+        /// The partition columns among the changes' columns, in the order of the path.
+        columns: &'a [usize],
+        /// The partition of each file that was looked into.
+        files: &'a [String],
+    },
 }
 
 /// Where a key's row is stored: file, row of it, and entry among what was found in it.
@@ -31,25 +70,27 @@ struct Stored {
     entry: usize,
 }
 
-/// Folds every key onto its stored row. `order_column` is that of `_cdc_order` among the changes' columns.
-pub(crate) fn fold(changes: &ChangeSet, keys: &KeyTable, found: &[Found], order_column: usize) -> Result<Folded> {
+/// Folds every key onto its stored row.
+pub(crate) fn fold(folding: &Folding<'_>) -> Result<Folded> {
+    let Folding { changes, keys, found, .. } = folding;
     let stored = where_stored(keys, found)?;
     let mut folded = Folded { edits: found.iter().map(|_| vec![]).collect(), ..Folded::default() };
     let mut folder = Folder::new(changes.to_fold());
     for id in 0..keys.len() as u32 {
         let at = stored[id as usize];
         let order = at.map(|at| found[at.file].orders.value(at.entry));
-        let write = match folder.fold(keys.chain(id), order) {
-            Fate::Untouched => continue,
-            Fate::Removed => None,
-            Fate::Written { image, order } => Some(row_write(image, order, folder.overrides(), order_column)),
-        };
-        match (at, write) {
-            (Some(at), write) => folded.edits[at.file].push(Edit { row: at.row, write }),
-            (None, Some(write)) => folded.inserts.push(write),
-            (None, None) => {
-                let only_deletes = keys.chain(id).all(|change| changes.ops[change as usize] == Op::Delete);
-                folded.not_found.extend(keys.chain(id).filter(|_| only_deletes));
+        match folder.fold(keys.chain(id), order) {
+            Fate::Untouched => {}
+            Fate::Removed => match at {
+                Some(at) => folded.edits[at.file].push(Edit { row: at.row, write: None }),
+                None => {
+                    let only_deletes = keys.chain(id).all(|change| changes.ops[change as usize] == Op::Delete);
+                    folded.not_found.extend(keys.chain(id).filter(|_| only_deletes));
+                }
+            },
+            Fate::Written { image, order } => {
+                let write = row_write(image, order, folder.overrides(), folding.order_column);
+                folding.put(write, at, &mut folded)?;
             }
         }
     }
@@ -61,13 +102,83 @@ pub(crate) fn fold(changes: &ChangeSet, keys: &KeyTable, found: &[Found], order_
     Ok(folded)
 }
 
+impl Folding<'_> {
+    /// Puts a row where it belongs: onto its stored row, or into its partition, out of the one that it leaves.
+    fn put(&self, mut write: RowWrite, at: Option<Stored>, folded: &mut Folded) -> Result<()> {
+        let (target, leaves) = self.target(&write, at)?;
+        if let Some(at) = at {
+            if !leaves {
+                folded.edits[at.file].push(Edit { row: at.row, write: Some(write) });
+                return Ok(());
+            }
+            self.carry(&mut write, at, &mut folded.carried);
+            folded.edits[at.file].push(Edit { row: at.row, write: None });
+        }
+        match folded.inserts.get_mut(&*target) {
+            Some(rows) => rows.push(write),
+            None => drop(folded.inserts.insert(target.into_owned(), vec![write])),
+        }
+        Ok(())
+    }
+
+    /// The partition that a row belongs in, and whether it is another than where it is stored.
+    fn target(&self, write: &RowWrite, at: Option<Stored>) -> Result<(Cow<'_, str>, bool)> {
+        match self.home {
+            Home::Partition(partition) => Ok((Cow::Borrowed(partition), false)),
+            Home::ByRow { columns, files } => {
+                let stored = at.map(|at| files[at.file].as_str());
+                let target = self.path(write, stored, columns)?;
+                let leaves = stored.is_some_and(|stored| stored != target);
+                Ok((target, leaves))
+            }
+        }
+    }
+
+    /// The partition's path that the columns of a row name, each taken from where its value stands.
+    fn path(&self, write: &RowWrite, stored: Option<&str>, columns: &[usize]) -> Result<Cow<'_, str>> {
+        let own = self.changes.partitions.value(write.image as usize);
+        let path_of = |from: RowRef| match from {
+            RowRef::Change(change) => Ok(self.changes.partitions.value(change as usize)),
+            RowRef::Stored => stored.ok_or_else(|| Error::corrupt(own, "a new row takes a stored partition")),
+        };
+        let from = |column: &usize| write.overrides.iter().find(|o| o.column == *column).map(|o| o.from);
+        if columns.iter().all(|column| from(column).is_none()) {
+            return Ok(Cow::Borrowed(own));
+        }
+        let mut segments = Vec::with_capacity(columns.len());
+        for (level, column) in columns.iter().enumerate() {
+            let path = path_of(from(column).unwrap_or(RowRef::Change(write.image)))?;
+            if columns.len() == 1 {
+                return Ok(Cow::Owned(path.to_owned()));
+            }
+            let segment = path.split('/').nth(level).filter(|_| path.split('/').count() == columns.len());
+            segments.push(segment.ok_or_else(|| Error::corrupt(path, "want one folder for each partition column"))?);
+        }
+        Ok(Cow::Owned(segments.join("/")))
+    }
+
+    /// Makes a row independent of the file that it leaves: the values that it takes from there are carried.
+    fn carry(&self, write: &mut RowWrite, at: Stored, carried: &mut Carried) {
+        let number = RowRef::Change((self.changes.ops.len() + carried.rows.len()) as u32);
+        let mut takes = false;
+        for instead in write.overrides.iter_mut().filter(|o| o.from == RowRef::Stored) {
+            instead.from = number;
+            carried.columns.insert(instead.column);
+            takes = true;
+        }
+        if takes {
+            carried.rows.push((at.file, at.row));
+        }
+    }
+}
+
 fn where_stored(keys: &KeyTable, found: &[Found]) -> Result<Vec<Option<Stored>>> {
     let mut stored: Vec<Option<Stored>> = vec![None; keys.len()];
     for (file, found) in found.iter().enumerate() {
         for (entry, (id, row)) in found.rows.iter().enumerate() {
             let place = &mut stored[*id as usize];
             if place.replace(Stored { file, row: *row, entry }).is_some() {
-                return Err(Error::corrupt(&found.path, "a record key stands twice in its partition: run a check"));
+                return Err(Error::corrupt(&found.path, "a record key stands twice where it may once: run a check"));
             }
         }
     }

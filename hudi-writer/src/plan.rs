@@ -1,34 +1,35 @@
 //! From changes to file plans: keys are looked up, folded, and routed to file groups.
 //!
-//! Decides everything before anything is written. Not here: what becomes of a row ([`crate::fold`]), the timeline, and the
-//! files' bytes.
+//! Decides everything before anything is written. Not here: what becomes of a row ([`crate::fold`]), which file takes a new
+//! one ([`crate::placing`]), the timeline, and the files' bytes.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use arrow::array::{RecordBatch, UInt32Array};
+use arrow::buffer::BooleanBuffer;
+use arrow::compute::{concat_batches, take_record_batch};
 use futures::{StreamExt, TryStreamExt};
 use hudi_core::bucket::bucket_of;
 use hudi_core::change::OrderKind;
-use hudi_core::file_name::FileId;
 use hudi_core::file_slice::FileSlice;
+use hudi_core::key::KeySpec;
 use hudi_core::layout;
 use hudi_core::merge::Orders;
 
 use crate::changes::{ChangeSet, KeyTable, RowWrite};
-use crate::clock::{Clock, uuid_text};
+use crate::clock::Clock;
 use crate::commit::Scope;
 use crate::compute::Compute;
-use crate::cow::FilePlan;
-use crate::error::{Error, Result, format};
-use crate::file::{BaseFileFooter, read_footer};
-use crate::fold::fold;
+use crate::error::{Error, Result};
+use crate::file::{BatchReader, align, read_footer};
+use crate::fold::{Carried, Folded, Folding, Home, fold};
 use crate::index::{Found, look_up};
+use crate::placing::Placing;
+pub(crate) use crate::placing::{PlannedFile, StoredFile};
 use crate::settings::Index;
 use crate::store::TableStore;
 use crate::table::Table;
-
-/// Of a row's bytes in memory, how many a file needs, about; only until the first file tells better.
-const ENCODED_SHARE: f64 = 0.4;
 
 /// Partitions that are listed at a time.
 const LISTINGS_AT_A_TIME: usize = 8;
@@ -40,46 +41,12 @@ pub(crate) struct Planner<'a> {
     pub(crate) compute: &'a Compute,
     pub(crate) changes: &'a Arc<ChangeSet>,
     pub(crate) index: Index,
-    pub(crate) key_fields: &'a [String],
+    pub(crate) keys: &'a KeySpec,
     pub(crate) target_file_bytes: u64,
     /// The column of `_cdc_order` among the changes' columns.
     pub(crate) order_column: usize,
     /// A delete whose row is not where it says is told: the partition is not part of the key.
     pub(crate) deletes_must_be_found: bool,
-}
-
-/// A base file that is there already.
-#[derive(Debug, Clone)]
-pub(crate) struct StoredFile {
-    pub(crate) slice: FileSlice,
-    pub(crate) footer: BaseFileFooter,
-}
-
-/// A base file that will be written.
-#[derive(Debug)]
-pub(crate) struct PlannedFile {
-    pub(crate) partition: String,
-    pub(crate) file_id: FileId,
-    pub(crate) stored: Option<StoredFile>,
-    pub(crate) plan: FilePlan,
-}
-
-impl PlannedFile {
-    /// The base instant of the slice that is written onto.
-    pub(crate) fn previous_commit(&self) -> Option<String> {
-        self.stored.as_ref().map(|stored| stored.slice.base_instant.to_string())
-    }
-}
-
-impl Plan {
-    /// Adds what another partition's plan says.
-    pub(crate) fn add(mut self, other: Self) -> Self {
-        self.files.extend(other.files);
-        self.unfilled.extend(other.unfilled);
-        self.not_found.extend(other.not_found);
-        self.ignored += other.ignored;
-        self
-    }
 }
 
 /// What a commit will do.
@@ -92,69 +59,134 @@ pub(crate) struct Plan {
     pub(crate) not_found: Vec<u32>,
     /// How many changes were older than what they met.
     pub(crate) ignored: u64,
-    /// Where keys were looked for.
+    /// What was looked at.
     pub(crate) scope: Scope,
+}
+
+impl Plan {
+    /// Adds what the plan of another share says; the scope stays.
+    fn add(mut self, other: Self) -> Self {
+        self.files.extend(other.files);
+        self.unfilled.extend(other.unfilled);
+        self.not_found.extend(other.not_found);
+        self.ignored += other.ignored;
+        self
+    }
 }
 
 impl Planner<'_> {
     /// Plans all changes, several shares of them at a time.
     pub(crate) async fn plan_all(&self, table: &Table) -> Result<Plan> {
+        if self.index == Index::GlobalSimple {
+            return self.plan_globally(table.slices().await?).await;
+        }
         let (changes, buckets) = (Arc::clone(self.changes), self.buckets());
-        let fields = self.key_fields.to_vec();
+        let fields = self.keys.record_key_fields.clone();
         let shares = self.compute.run(move || Ok(shares(&changes, buckets, &fields))).await?;
-        let scope = self.scope(&shares);
-        let mut partitions: Vec<&str> = shares.iter().map(|share| share.partition.as_str()).collect();
-        partitions.dedup();
-        let slices = partitions
-            .into_iter()
-            .map(|partition| async move { Ok::<_, Error>((partition.to_owned(), table.slices_of(partition).await?)) });
-        let slices: HashMap<String, Vec<FileSlice>> =
-            futures::stream::iter(slices).buffer_unordered(LISTINGS_AT_A_TIME).try_collect().await?;
+        let slices = slices_of(table, &shares).await?;
+        let keyless = self.keys.is_keyless();
+        // Nothing is looked for where nothing can be found.
+        let scope = if keyless { Scope::Nothing } else { scope_of(&shares) };
         let slices = &slices;
         let plans = shares.into_iter().map(|share| async move {
             let slices = slices.get(&share.partition).map(Vec::as_slice).unwrap_or_default();
-            self.plan(share, slices).await
+            if keyless { self.plan_new_rows(share, slices).await } else { self.plan_share(share, slices).await }
         });
         let plans = futures::stream::iter(plans).buffered(self.compute.parallel());
         plans.try_fold(Plan { scope, ..Plan::default() }, |all, one| async { Ok(all.add(one)) }).await
     }
 
-    fn scope(&self, shares: &[Share]) -> Scope {
-        match self.index {
-            Index::Simple => Scope::Partitions(shares.iter().map(|share| share.partition.clone()).collect()),
-            Index::Bucket(_) => {
-                let bucket = |share: &Share| Some((share.partition.clone(), share.bucket?));
-                Scope::Buckets(shares.iter().filter_map(bucket).collect())
-            }
-        }
-    }
-
     fn buckets(&self) -> Option<u32> {
         match self.index {
             Index::Bucket(buckets) => Some(buckets.get()),
-            Index::Simple => None,
+            Index::Simple | Index::GlobalSimple => None,
         }
     }
 
     /// Plans one share of the changes; `slices` are the file groups of its partition.
-    async fn plan(&self, share: Share, slices: &[FileSlice]) -> Result<Plan> {
+    async fn plan_share(&self, share: Share, slices: &[FileSlice]) -> Result<Plan> {
         let Share { partition, bucket, rows } = share;
-        let changes = Arc::clone(self.changes);
-        let keys = self.compute.run(move || Ok(Arc::new(KeyTable::new(&changes.keys, rows)))).await?;
-        let stored = self.open(&partition, &self.candidates(bucket, slices)?).await?;
-        let found = self.look_up_all(&stored, &keys).await?;
-        let (changes, order_column) = (Arc::clone(self.changes), self.order_column);
-        let folded = self.compute.run(move || fold(&changes, &keys, &found, order_column)).await?;
-        let mut files: Vec<PlannedFile> = vec![];
-        for (stored, edits) in stored.into_iter().zip(folded.edits) {
-            let file_id = stored.slice.file_id.clone();
-            let plan = FilePlan { edits, inserts: vec![] };
-            files.push(PlannedFile { partition: partition.clone(), file_id, stored: Some(stored), plan });
+        let candidates = self.candidates(bucket, slices)?;
+        let mut files = self.open(candidates.iter().map(|slice| (partition.as_str(), slice))).await?;
+        let mut folded = self.fold_onto(&mut files, rows, Routing::Here(partition.clone())).await?;
+        let inserts = folded.inserts.remove(&partition).unwrap_or_default();
+        match bucket {
+            Some(bucket) => self.placing().in_bucket(&partition, bucket, inserts, &mut files)?,
+            None => self.placing().in_small_files(&partition, inserts, &mut files)?,
         }
-        self.place(&partition, bucket, folded.inserts, &mut files)?;
+        Ok(self.planned(files, folded))
+    }
+
+    /// Plans a share of a table without a key: every change is a new row.
+    async fn plan_new_rows(&self, share: Share, slices: &[FileSlice]) -> Result<Plan> {
+        let Share { partition, rows, .. } = share;
+        let small = slices.iter().filter(|slice| slice.size_bytes() < self.target_file_bytes);
+        let mut files = self.open(small.map(|slice| (partition.as_str(), slice))).await?;
+        let masks: Vec<&BooleanBuffer> = self.changes.unsent.iter().flatten().collect();
+        let is_whole = |row: &u32| masks.iter().all(|mask| !mask.value(*row as usize));
+        let (whole, unfilled): (Vec<u32>, Vec<u32>) = rows.into_iter().partition(is_whole);
+        let inserts = whole.into_iter().map(|image| RowWrite { image, overrides: Box::default() }).collect();
+        self.placing().in_small_files(&partition, inserts, &mut files)?;
+        files.iter_mut().for_each(|file| file.plan.makes_keys = true);
+        files.retain(|file| !file.plan.is_empty());
+        Ok(Plan { files, unfilled, ..Plan::default() })
+    }
+
+    /// Plans all changes together: a key may stand in any partition, and its row may end in another.
+    async fn plan_globally(&self, slices: BTreeMap<String, Vec<FileSlice>>) -> Result<Plan> {
+        let slices =
+            slices.iter().flat_map(|(partition, slices)| slices.iter().map(|slice| (partition.as_str(), slice)));
+        let mut files = self.open(slices).await?;
+        let schema = self.changes.columns.schema_ref();
+        let columns = self.keys.partition_fields.iter().map(|name| schema.index_of(name));
+        let columns = columns.collect::<Result<Vec<_>, _>>().map_err(Error::columns("plan", "partitions"))?;
+        let rows = (0..self.changes.ops.len() as u32).collect();
+        let mut folded = self.fold_onto(&mut files, rows, Routing::ByColumns(columns)).await?;
+        let carried = self.read_carried(&folded.carried, &files).await?;
+        let mut by_partition: BTreeMap<String, Vec<PlannedFile>> = BTreeMap::new();
+        for file in files {
+            by_partition.entry(file.partition.clone()).or_default().push(file);
+        }
+        for (partition, inserts) in std::mem::take(&mut folded.inserts) {
+            let files = by_partition.entry(partition.clone()).or_default();
+            self.placing().in_small_files(&partition, inserts, files)?;
+            let inserted = files.iter_mut().filter(|file| !file.plan.inserts.is_empty());
+            inserted.for_each(|file| file.plan.carried.clone_from(&carried));
+        }
+        let plan = self.planned(by_partition.into_values().flatten().collect(), folded);
+        Ok(Plan { scope: Scope::Table, ..plan })
+    }
+
+    fn placing(&self) -> Placing<'_> {
+        let Self { clock, target_file_bytes, .. } = *self;
+        Placing { clock, target_file_bytes, columns: &self.changes.columns }
+    }
+
+    fn planned(&self, mut files: Vec<PlannedFile>, folded: Folded) -> Plan {
         files.retain(|file| !file.plan.is_empty());
         let not_found = if self.deletes_must_be_found { folded.not_found } else { vec![] };
-        Ok(Plan { files, unfilled: folded.unfilled, not_found, ignored: folded.ignored, scope: Scope::Nothing })
+        Plan { files, unfilled: folded.unfilled, not_found, ignored: folded.ignored, scope: Scope::Nothing }
+    }
+
+    /// Folds changes onto what is stored of their keys in these files, which get their edits.
+    async fn fold_onto(&self, files: &mut [PlannedFile], rows: Vec<u32>, routing: Routing) -> Result<Folded> {
+        let changes = Arc::clone(self.changes);
+        let keys = self.compute.run(move || Ok(Arc::new(KeyTable::new(&changes.keys, rows)))).await?;
+        let found = self.look_up_all(files, &keys).await?;
+        let partitions: Vec<String> = files.iter().map(|file| file.partition.clone()).collect();
+        let (changes, order_column) = (Arc::clone(self.changes), self.order_column);
+        let work = move || {
+            let home = match &routing {
+                Routing::Here(partition) => Home::Partition(partition),
+                Routing::ByColumns(columns) => Home::ByRow { columns, files: &partitions },
+            };
+            fold(&Folding { changes: &changes, keys: &keys, found: &found, home, order_column })
+        };
+        let mut folded = self.compute.run(work).await?;
+        for (file, edits) in files.iter_mut().zip(std::mem::take(&mut folded.edits)) {
+            file.plan.edits = edits;
+        }
+        Ok(folded)
     }
 
     /// The file groups that can hold a key of the share.
@@ -182,93 +214,82 @@ impl Planner<'_> {
         }
     }
 
-    async fn open(&self, partition: &str, slices: &[FileSlice]) -> Result<Vec<StoredFile>> {
-        let opened = slices.iter().map(|slice| async move {
+    /// Reads the footers of these file groups, each with its partition.
+    async fn open(&self, slices: impl Iterator<Item = (&str, &FileSlice)>) -> Result<Vec<PlannedFile>> {
+        let opened = slices.map(|(partition, slice)| async move {
             let Some(base) = slice.base.as_ref().filter(|_| slice.logs.is_empty()) else {
                 let what = format!("file group {} in `{partition}`", slice.file_id);
                 return Err(Error::refused(what, "it has log files, and the table is copy-on-write"));
             };
             let path = layout::data_file(partition, &base.name.to_string());
             let footer = read_footer(self.store, &path, base.size_bytes).await?;
-            Ok(StoredFile { slice: slice.clone(), footer })
+            Ok(PlannedFile::of(partition, StoredFile { slice: slice.clone(), footer }))
         });
         futures::stream::iter(opened).buffered(self.compute.parallel().max(4)).try_collect().await
     }
 
-    async fn look_up_all(&self, files: &[StoredFile], keys: &Arc<KeyTable>) -> Result<Vec<Found>> {
+    /// What every file holds of the keys, in the order of the files.
+    async fn look_up_all(&self, files: &[PlannedFile], keys: &Arc<KeyTable>) -> Result<Vec<Found>> {
         let kind = match self.changes.orders {
             Orders::Long(_) => OrderKind::Long,
             Orders::Text(_) => OrderKind::Text,
         };
-        let look_ups = files.iter().map(|file| look_up(self.store, &file.footer, Arc::clone(keys), kind, self.compute));
+        let stored = files.iter().filter_map(|file| file.stored.as_ref());
+        let look_ups = stored.map(|file| look_up(self.store, &file.footer, Arc::clone(keys), kind, self.compute));
         futures::stream::iter(look_ups).buffered(self.compute.parallel()).try_collect().await
     }
 
-    /// Gives every new row a file group.
-    fn place(
-        &self,
-        partition: &str,
-        bucket: Option<u32>,
-        inserts: Vec<RowWrite>,
-        files: &mut Vec<PlannedFile>,
-    ) -> Result<()> {
-        let Some(bucket) = bucket else {
-            return self.place_in_small_files(partition, inserts, files);
-        };
-        if files.is_empty() && !inserts.is_empty() {
-            let uuid = uuid_text(self.clock.unique_id());
-            files.push(self.new_file(partition, FileId::in_bucket(bucket, &uuid).map_err(format)?));
+    /// The stored rows that inserted ones take values from, in the changes' columns; those that nobody takes are null.
+    async fn read_carried(&self, carried: &Carried, files: &[PlannedFile]) -> Result<Option<RecordBatch>> {
+        if carried.rows.is_empty() {
+            return Ok(None);
         }
-        if let Some(file) = files.first_mut() {
-            file.plan.inserts = inserts;
-        }
-        Ok(())
-    }
-
-    /// Fills small files up to the target size, the smallest first, before it begins new ones.
-    fn place_in_small_files(
-        &self,
-        partition: &str,
-        inserts: Vec<RowWrite>,
-        files: &mut Vec<PlannedFile>,
-    ) -> Result<()> {
-        let row_bytes = self.row_bytes(files);
-        let mut small: BTreeMap<(u64, usize), u64> = BTreeMap::new();
-        for (file, planned) in files.iter().enumerate() {
-            let size = planned.stored.as_ref().map_or(0, |stored| stored.slice.size_bytes());
-            let room = (self.target_file_bytes.saturating_sub(size) as f64 / row_bytes) as u64;
-            if room > 0 {
-                small.insert((size, file), room);
+        let schema = self.changes.columns.schema_ref();
+        let names: Vec<&str> = carried.columns.iter().map(|column| schema.field(*column).name().as_str()).collect();
+        let mut by_place: Vec<(usize, u64, usize)> =
+            carried.rows.iter().enumerate().map(|(number, (file, row))| (*file, *row, number)).collect();
+        by_place.sort_unstable();
+        let mut batches = vec![];
+        for of_file in by_place.chunk_by(|a, b| a.0 == b.0) {
+            let Some(stored) = &files[of_file[0].0].stored else { continue };
+            let rows: Vec<u64> = of_file.iter().map(|(_, row, _)| *row).collect();
+            let mut reader = BatchReader::of_rows(self.store, &stored.footer, &names, &rows, self.compute)?;
+            while let Some(batch) = reader.next().await? {
+                batches.push(align(&batch, schema, &stored.footer.path)?);
             }
         }
-        let mut rows = inserts.into_iter().peekable();
-        for ((_, file), room) in small {
-            files[file].plan.inserts.extend(rows.by_ref().take(room as usize));
-        }
-        let per_file = ((self.target_file_bytes as f64 / row_bytes) as usize).max(1);
-        while rows.peek().is_some() {
-            let uuid = uuid_text(self.clock.unique_id());
-            let mut file = self.new_file(partition, FileId::new(&uuid, 0).map_err(format)?);
-            file.plan.inserts.extend(rows.by_ref().take(per_file));
-            files.push(file);
-        }
-        Ok(())
+        let failed = || Error::columns("read", "rows that move");
+        let all = concat_batches(schema, &batches).map_err(failed())?;
+        let mut places = vec![0; by_place.len()];
+        by_place.iter().zip(0..).for_each(|((_, _, number), place)| places[*number] = place);
+        take_record_batch(&all, &UInt32Array::from(places)).map_err(failed()).map(Some)
     }
+}
 
-    /// How many bytes of a file a row takes, by the files that are there, else by the rows in memory.
-    fn row_bytes(&self, files: &[PlannedFile]) -> f64 {
-        let stored = files.iter().filter_map(|file| file.stored.as_ref());
-        let (bytes, rows) =
-            stored.fold((0, 0), |(bytes, rows), file| (bytes + file.slice.size_bytes(), rows + file.footer.rows()));
-        if rows >= 1000 {
-            return (bytes as f64 / rows as f64).max(1.0);
-        }
-        let columns = &self.changes.columns;
-        (columns.get_array_memory_size() as f64 * ENCODED_SHARE / columns.num_rows().max(1) as f64).max(16.0)
-    }
+/// Where folded rows belong.
+enum Routing {
+    /// In this partition.
+    Here(String),
+    /// Where these columns say.
+    ByColumns(Vec<usize>),
+}
 
-    fn new_file(&self, partition: &str, file_id: FileId) -> PlannedFile {
-        PlannedFile { partition: partition.to_owned(), file_id, stored: None, plan: FilePlan::default() }
+/// The file groups of the shares' partitions.
+async fn slices_of(table: &Table, shares: &[Share]) -> Result<HashMap<String, Vec<FileSlice>>> {
+    let mut partitions: Vec<&str> = shares.iter().map(|share| share.partition.as_str()).collect();
+    partitions.dedup();
+    let slices = partitions
+        .into_iter()
+        .map(|partition| async move { Ok::<_, Error>((partition.to_owned(), table.slices_of(partition).await?)) });
+    futures::stream::iter(slices).buffer_unordered(LISTINGS_AT_A_TIME).try_collect().await
+}
+
+fn scope_of(shares: &[Share]) -> Scope {
+    let buckets: Option<BTreeSet<(String, u32)>> =
+        shares.iter().map(|share| Some((share.partition.clone(), share.bucket?))).collect();
+    match buckets.filter(|buckets| !buckets.is_empty()) {
+        Some(buckets) => Scope::Buckets(buckets),
+        None => Scope::Partitions(shares.iter().map(|share| share.partition.clone()).collect()),
     }
 }
 
@@ -278,7 +299,6 @@ struct Share {
     bucket: Option<u32>,
     rows: Vec<u32>,
 }
-
 /// The shares of the changes, by partition and bucket; each holds its changes in the order of their arrival.
 fn shares(changes: &ChangeSet, buckets: Option<u32>, key_fields: &[String]) -> Vec<Share> {
     let mut numbers: HashMap<&str, usize> = HashMap::new();

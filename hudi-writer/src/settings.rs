@@ -45,6 +45,9 @@ pub enum Index {
     /// Keys are looked for in the base files of their partition. New rows fill small files first.
     #[default]
     Simple,
+    /// Keys are looked for in the base files of all partitions, so that a row may move from one to another. New rows fill
+    /// small files first.
+    GlobalSimple,
     /// A key's hash names its file group; each partition has this many. Fixed for the life of the table.
     Bucket(NonZeroU32),
 }
@@ -56,7 +59,7 @@ pub struct WriterSettings {
     pub pipeline: String,
     /// How base files are compressed. Default Snappy.
     pub compression: FileCompression,
-    /// New rows go to a file below this size, and a new file is begun above it. Default 120 MiB. (Simple index.)
+    /// New rows go to a file below this size, and a new file is begun above it. Default 120 MiB. (All but the bucket index.)
     pub target_file_bytes: u64,
     /// Encoded bytes after which a row group is closed: bounds the memory of each file in work. Default 32 MiB.
     pub row_group_bytes: usize,
@@ -72,6 +75,9 @@ pub struct WriterSettings {
     /// What is done about a source that was restored or failed over, and sends other changes in place of what it sent before.
     /// Default: nothing is taken, with [`Error::SourceWentBack`].
     pub on_source_went_back: SourceWentBack,
+    /// Whether a table without a key takes the messages of several partitions of a topic. What the source's connector sends
+    /// again may come by another of them then, and is a second row. Default: no.
+    pub keyless_partitions: bool,
 }
 
 impl Default for WriterSettings {
@@ -86,6 +92,7 @@ impl Default for WriterSettings {
             sole_writer: false,
             lock_wait_ms: 60_000,
             on_source_went_back: SourceWentBack::default(),
+            keyless_partitions: false,
         }
     }
 }
@@ -119,20 +126,21 @@ impl WriterSettings {
 pub struct NewTable {
     /// The table's name.
     pub name: String,
-    /// The columns that make up the record key, in this order.
+    /// The columns that make up the record key, in this order. Empty: a table without a key, to which rows are only added.
     pub key: Vec<String>,
     /// The columns that make up the partition path, in this order.
     pub partition_by: Vec<String>,
     /// A row's partition columns never change: needed where they are not all in the key.
     pub partition_immutable: bool,
-    /// How keys are routed to file groups.
-    pub index: Index,
+    /// How keys are routed to file groups. `None`: [`Index::GlobalSimple`] where a row can move from one partition to
+    /// another (a partition column is neither part of the key nor immutable), else [`Index::Simple`].
+    pub index: Option<Index>,
     /// Further table properties, by their full names.
     pub properties: Vec<(String, String)>,
 }
 
 impl NewTable {
-    /// An unpartitioned table with the simple index.
+    /// An unpartitioned table with the index that suits it.
     #[must_use]
     pub fn new(name: impl Into<String>, key: impl IntoIterator<Item = impl Into<String>>) -> Self {
         Self {
@@ -140,7 +148,7 @@ impl NewTable {
             key: key.into_iter().map(Into::into).collect(),
             partition_by: vec![],
             partition_immutable: false,
-            index: Index::default(),
+            index: None,
             properties: vec![],
         }
     }
@@ -155,7 +163,7 @@ impl NewTable {
     /// Routes keys by this index.
     #[must_use]
     pub fn index(mut self, index: Index) -> Self {
-        self.index = index;
+        self.index = Some(index);
         self
     }
 }

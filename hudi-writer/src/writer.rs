@@ -1,14 +1,13 @@
 //! [`TableWriter`]: the façade. Changes go in, commits come out, each with the position in the source that it reaches.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, BooleanArray, StringArray};
+use arrow::array::{Array, BooleanArray};
 use arrow::datatypes::{Schema, SchemaRef};
 use hudi_core::change::{ChangeBatch, Op, OrderKind, Origin, columns};
 use hudi_core::checkpoint::{Checkpoint, Judged, MAX_EPOCH, Verdict, WentBack};
 use hudi_core::dead_letter::{DeadLetter, Original, Stage};
-use hudi_core::key::{KeySpec, bucket_safe};
+use hudi_core::key::KeySpec;
 use hudi_core::properties::TableProperties;
 use hudi_core::schema::evolution::evolve;
 
@@ -17,6 +16,7 @@ use crate::commit::heal_on_opening;
 use crate::components::Components;
 use crate::error::{Error, Result, format};
 use crate::flush::Flush;
+use crate::keying::{Keyed, keys_of};
 use crate::outcome::{CommitOutcome, Refused, Taken};
 use crate::positions::Positions;
 use crate::session::Session;
@@ -110,12 +110,16 @@ impl TableWriter {
     pub fn write(&mut self, batch: &ChangeBatch) -> Result<Taken> {
         self.refuse_if_failed()?;
         batch.validate().map_err(format)?;
+        self.refuse_doubles(batch)?;
         let batch = &*with_table_types(batch)?;
         let columns = self.columns_with(batch)?;
         let mut checkpoint = self.positions.checkpoint.clone();
         let judged = checkpoint.judge(batch, self.session.parts.settings.on_source_went_back);
         let Judged { verdicts, epochs } = judged.map_err(went_back)?;
-        let (keys, partitions, refused) = self.keys_of(batch, &verdicts)?;
+        let Keyed { keys, partitions, refused } = keys_of(&self.session.keys, self.session.index, batch)?;
+        let refused = refused.into_iter().filter(|(row, _)| verdicts[*row] == Verdict::New);
+        let refused = refused.map(|(row, reason)| Refused { origin: batch.origin(row), stage: Stage::Key, reason });
+        let refused = refused.collect();
         let is_taken = |row: usize| verdicts[row] == Verdict::New && keys.is_valid(row) && partitions.is_valid(row);
         let taken: BooleanArray = (0..batch.num_rows()).map(|row| Some(is_taken(row))).collect();
         self.session.buffer.add(batch, &taken, keys, partitions, &epochs)?;
@@ -138,30 +142,22 @@ impl TableWriter {
         Ok(Arc::new(evolve(table, &incoming).map_err(format)?.schema))
     }
 
-    /// Keys and partition paths (null where refused), and what is refused.
-    #[allow(clippy::type_complexity, reason = "three columns of one thing")]
-    fn keys_of(&self, batch: &ChangeBatch, verdicts: &[Verdict]) -> Result<(StringArray, StringArray, Vec<Refused>)> {
-        let mut refused: BTreeMap<usize, String> = BTreeMap::new();
-        let keys = self.session.keys.record_keys(&batch.rows).map_err(format)?;
-        let partitions = self.session.keys.partition_paths(&batch.rows).map_err(format)?;
-        refused.extend(keys.refused.into_iter().chain(partitions.refused));
-        let named = self.session.keys.record_key_fields.iter().chain(&self.session.keys.partition_fields);
-        for (column, name) in named.filter_map(|name| Some((batch.rows.schema_ref().index_of(name).ok()?, name))) {
-            let Some(mask) = &batch.unsent[column] else { continue };
-            refused.extend(mask.set_indices().map(|row| (row, format!("the source did not send `{name}`"))));
+    /// Refuses the messages of a second partition in a table without a key: what is sent again by another than the first
+    /// time is a second row there.
+    fn refuse_doubles(&self, batch: &ChangeBatch) -> Result<()> {
+        if !self.session.keys.is_keyless() || self.session.parts.settings.keyless_partitions {
+            return Ok(());
         }
-        if let Index::Bucket(_) = self.session.index {
-            for (row, key) in keys.keys.iter().enumerate().filter_map(|(row, key)| Some((row, key?))) {
-                if let Err(reason) = bucket_safe(key, &self.session.keys.record_key_fields) {
-                    refused.insert(row, reason);
-                }
-            }
-        }
-        let valid = (0..batch.num_rows()).map(|row| Some(!refused.contains_key(&row))).collect::<BooleanArray>();
-        let keys = masked(&keys.keys, &valid)?;
-        let refused = refused.into_iter().filter(|(row, _)| verdicts[*row] == Verdict::New);
-        let refused = refused.map(|(row, reason)| Refused { origin: batch.origin(row), stage: Stage::Key, reason });
-        Ok((keys, partitions.paths, refused.collect()))
+        let known =
+            self.positions.checkpoint.topics.get(&*batch.topic).into_iter().flat_map(|topic| topic.partitions.keys());
+        let mut partitions = known.chain(&batch.partitions);
+        let first = partitions.next();
+        let Some(second) = partitions.find(|partition| Some(*partition) != first) else { return Ok(()) };
+        Err(Error::refused(
+            format!("partition {second} of {} beside another, in a table without a key", batch.topic),
+            "a change that the source's connector sends again by another partition would be a second row: name the \
+             key's columns, or allow it (`keyless_partitions`)",
+        ))
     }
 
     /// Notes that the messages of a partition below `next` need no more attention: they were skipped.
@@ -246,15 +242,4 @@ fn counted(batch: &ChangeBatch, verdicts: &[Verdict], taken: &BooleanArray, refu
         }
     }
     counts
-}
-
-/// The array, null where the mask does not hold.
-fn masked(array: &StringArray, holds: &BooleanArray) -> Result<StringArray> {
-    if holds.false_count() == 0 {
-        return Ok(array.clone());
-    }
-    let inverted = arrow::compute::not(holds).map_err(Error::columns("mask", "keys"))?;
-    let masked = arrow::compute::nullif(array, &inverted).map_err(Error::columns("mask", "keys"))?;
-    let masked = masked.as_any().downcast_ref::<StringArray>().cloned();
-    masked.ok_or_else(|| Error::corrupt("keys", "masking changed their type"))
 }

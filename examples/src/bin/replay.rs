@@ -35,16 +35,17 @@ struct Arguments {
     /// How the table is written.
     #[arg(long, default_value = "cow")]
     table_type: TableType,
-    /// The columns of the record key. Default: those of the messages' key.
+    /// The columns of the record key. Default: those of the messages' key; without one, rows are only added.
     #[arg(long, value_delimiter = ',')]
     key: Vec<String>,
     /// The columns of the partition path.
     #[arg(long, value_delimiter = ',')]
     partition_by: Vec<String>,
-    /// A row's partition columns never change: needed where they are not part of the key.
+    /// A row's partition columns never change: spares the look into all partitions where they are not part of the key.
     #[arg(long)]
     partition_immutable: bool,
-    /// How keys are routed to file groups: simple, or bucket:N. Default: simple.
+    /// How keys are routed to file groups: simple, global-simple (a row may move between partitions), or bucket:N. Default:
+    /// global-simple where a partition column is neither part of the key nor immutable, else simple.
     #[arg(long)]
     index: Option<IndexOption>,
     /// Commits whenever so many changes wait. Default: by bytes, and at the end.
@@ -125,7 +126,7 @@ fn template(arguments: &Arguments) -> TableTemplate {
     let name = arguments.table.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
     let mut table = NewTable::new(name, &arguments.key).partition_by(&arguments.partition_by);
     table.partition_immutable = arguments.partition_immutable;
-    table.index = arguments.index.map_or(table.index, |index| index.0);
+    table.index = arguments.index.map(|index| index.0);
     table.properties.clone_from(&arguments.properties);
     let given = Given {
         key: !arguments.key.is_empty(),

@@ -6,6 +6,7 @@ use std::path::Path;
 use examples::{Failure, OnBadMessage, Summary};
 use kafka_source::{CaptureReader, CapturedRecord};
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::cells::Cell;
 use crate::replays::{Replay, sound_rows};
@@ -311,15 +312,28 @@ async fn a_row_without_a_message_key_is_placed_by_its_columns() {
 }
 
 #[tokio::test]
-async fn messages_that_all_lack_a_key_ask_for_its_columns() {
+async fn messages_that_all_lack_a_key_only_add_rows_and_the_others_ask_for_its_columns() {
     let folder = tempfile::tempdir().unwrap();
-    let table = folder.path().join("table");
     let mut sent = mixed([]);
     sent.retain(|record| record.value.is_some());
-    for record in &mut sent {
-        record.key = None;
+    sent.iter_mut().for_each(|record| record.key = None);
+    let is_new = |record: &CapturedRecord| {
+        let value: Value = serde_json::from_slice(record.value.as_deref().unwrap()).unwrap();
+        value["op"] == "c" || value["op"] == "r"
+    };
+    let (new, others): (Vec<_>, Vec<_>) = sent.iter().cloned().partition(is_new);
+    assert!(!new.is_empty() && !others.is_empty());
+    for (name, rows) in [("at once", usize::MAX), ("one by one", 1)] {
+        let table = folder.path().join(name);
+        let done = replay(rows).run(&table, &sent).await.unwrap();
+        assert_eq!((done.upserts, done.dead_letters), (new.len() as u64, others.len() as u64));
+        assert_eq!(sound_rows(&table).await.len(), new.len());
+        for (letter, _) in letters(&table) {
+            assert!(letter.stage == "key" && letter.reason.contains("--key"), "{letter:?}");
+        }
     }
-    match replay(usize::MAX).run(&table, &sent).await {
+    let table = folder.path().join("never");
+    match replay(usize::MAX).run(&table, &others).await {
         Err(Failure::Usage(message)) => assert!(message.contains("--key"), "{message}"),
         other => panic!("{other:?}"),
     }

@@ -164,7 +164,7 @@ fn replay_tells_in_its_last_line_what_it_did() {
 fn a_usage_that_is_wrong_or_refused_ends_with_2_and_leaves_nothing() {
     let shop = Shop::new(&messages());
     let refused: [(&[&str], &str); 10] = [
-        (&["--partition-by", "name"], "`name`"),
+        (&["--partition-by", "name", "--index", "bucket:4"], "`name`"),
         (&["--set", "hoodie.table.version=8"], "hoodie.table.version"),
         (&["--set", "colour=red"], "colour"),
         (&["--set", "nothing"], "hoodie.KEY=VALUE"),

@@ -40,7 +40,7 @@ impl Default for Replay {
 impl Replay {
     pub(crate) async fn open(&self, folder: &Path) -> Result<Pipeline, Failure> {
         let mut table = NewTable::new("replayed", &self.key).partition_by(&self.partition_by);
-        table.index = self.index;
+        table.index = Some(self.index);
         let given = Given { key: !self.key.is_empty(), partition_by: !self.partition_by.is_empty(), index: true };
         let decoder = |writer: Option<&TableWriter>| {
             let mut builder = DebeziumJson::builder();

@@ -85,6 +85,21 @@ struct Topic {
 }
 
 impl Topic {
+    /// One table of a capture, whichever it is.
+    fn of(folder: &Path, capture: Capture, table: &'static str, key: &'static [&'static str]) -> Self {
+        let set = capture.name.split('/').next().unwrap();
+        let database = set.split('-').next().unwrap();
+        let with_schema = || by_table(&folder.join(database).join("json-schema"));
+        Self {
+            capture,
+            table,
+            key,
+            records: by_table(&folder.join(capture.name)).remove(table).unwrap(),
+            truth: truth(&folder.join(set), table),
+            declared: (!capture.inline).then(|| declared(&with_schema()[table])),
+        }
+    }
+
     /// All tables of a capture.
     fn all(folder: &Path, capture: Capture) -> Vec<Self> {
         let set = capture.name.split('/').next().unwrap();
@@ -151,6 +166,13 @@ impl Topic {
             (value["op"] != "r").then(|| format!("{:?} {value:?}", record.key))
         };
         self.records.iter().filter_map(change).filter(|change| !seen.insert(change.clone())).count() as u64
+    }
+
+    /// Whether a row is this one of the database.
+    fn is_row(&self, truth: &Map<String, Value>, row: &StoredRow) -> bool {
+        truth
+            .iter()
+            .all(|(column, value)| matches(column, value, &row.cells[column], Some(row.op), self.capture.losses))
     }
 
     fn check_rows(&self, rows: &[StoredRow]) {
@@ -355,6 +377,25 @@ fn a_row_moves_between_partitions_where_the_source_tells_the_old_one() {
     });
 }
 
+/// The stored row tells where it is, whatever the source tells of the old one.
+#[test]
+fn a_row_moves_between_partitions_under_a_global_index() {
+    let Some(folder) = folder() else { return };
+    let mut jobs = vec![];
+    for capture in ["pg/json", "pg/incremental", "maria/json", "maria-killed/killed"] {
+        let topic = Arc::new(Topic::named(&folder, capture, "orders"));
+        for rows in [30, usize::MAX] {
+            let replay = Replay { partition_by: vec!["region".to_owned()], ..topic.replay(Index::GlobalSimple, rows) };
+            jobs.push((Arc::clone(&topic), replay));
+        }
+    }
+    on_all_cores(jobs, async |topic, replay| {
+        let (done, rows) = topic.run(replay).await;
+        topic.check_summary(&done);
+        topic.check_rows(&rows);
+    });
+}
+
 #[test]
 fn a_table_follows_a_growing_capture_and_writers_that_die() {
     let Some(folder) = folder() else { return };
@@ -377,6 +418,47 @@ fn a_table_follows_a_growing_capture_and_writers_that_die() {
         assert!(restarts > 0 || topic.records.len() < replay.commit_every_rows);
         topic.check_rows(&sound_rows(&second).await);
     });
+}
+
+/// A table without a key: rows are only added, and what is sent again is told by its place in the source's log. Updates
+/// are dead letters, so that as many rows as there were updates are behind the database's.
+#[test]
+fn a_table_without_a_key_holds_every_row_once() {
+    let Some(folder) = folder() else { return };
+    for name in
+        ["pg/json", "pg/json-schema", "maria/json", "maria/json-schema", "maria/incremental", "maria-killed/killed"]
+    {
+        let capture = CAPTURES.into_iter().find(|known| known.name == name).unwrap();
+        for rows in [1, 5, usize::MAX] {
+            let topic = Topic::of(&folder, capture, "events_nokey", &[]);
+            let (done, stored, letters) = without_a_key(&topic, rows);
+            assert_eq!(stored.len(), topic.truth.len(), "{name}: rows");
+            assert_eq!(done.redelivered, topic.sent_again(), "{name}: sent again");
+            let behind = topic.truth.iter().filter(|truth| !stored.iter().any(|row| topic.is_row(truth, row))).count();
+            assert!(behind <= letters, "{name}: {behind} rows are not the database's, {letters} updates");
+            assert_eq!(done.upserts + done.redelivered + done.dead_letters, topic.messages(), "{name}");
+        }
+    }
+}
+
+/// A second full snapshot reads rows under new places in the log: without a key nobody can tell that they are there already.
+#[test]
+fn a_second_snapshot_doubles_the_rows_of_a_table_without_a_key() {
+    let Some(folder) = folder() else { return };
+    let capture = Capture { name: "maria-resnapshot/killed", inline: false, losses: MARIA };
+    let topic = Topic::of(&folder, capture, "events_nokey", &[]);
+    let (done, stored, _) = without_a_key(&topic, usize::MAX);
+    assert_eq!(stored.len() as u64, done.upserts);
+    assert!(stored.len() > topic.truth.len(), "{} rows", stored.len());
+    assert!(topic.truth.iter().all(|truth| stored.iter().any(|row| topic.is_row(truth, row))));
+}
+
+/// Replays a topic into a table without a key: what was done, the rows, and the dead letters.
+fn without_a_key(topic: &Topic, commit_every_rows: usize) -> (Summary, Vec<StoredRow>, usize) {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let (done, rows) = runtime.block_on(topic.run(&topic.replay(Index::Simple, commit_every_rows)));
+    let letters = done.dead_letters as usize;
+    (done, rows, letters)
 }
 
 /// The first half of each partition.

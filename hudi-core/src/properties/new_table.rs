@@ -17,7 +17,7 @@ pub struct NewTable {
     pub database: Option<String>,
     /// How updates reach the table.
     pub table_type: TableType,
-    /// The columns of the record key, in its order.
+    /// The columns of the record key, in its order; empty: a table without a key.
     pub record_key_fields: Vec<String>,
     /// The partition columns; empty: not partitioned.
     pub partition_fields: Vec<String>,

@@ -72,7 +72,7 @@ impl KeyGenerator {
     pub fn inferred(record_key_fields: usize, partition_fields: usize) -> Self {
         match (record_key_fields, partition_fields) {
             (_, 0) => Self::NonPartitioned,
-            (1, 1) => Self::Simple,
+            (0 | 1, 1) => Self::Simple,
             _ => Self::Complex,
         }
     }

@@ -145,7 +145,11 @@ fn columns_that_make_no_key_are_an_error() {
 fn a_spec_that_java_would_continue_otherwise_is_refused() {
     assert!(matches!(spec(&["a"], &["b", "c"]).verify(), Err(Error::Unsupported { .. })));
     assert!(spec(&["a", "b"], &["c", "d"]).verify().is_ok());
-    assert!(matches!(spec(&[], &[]).verify(), Err(Error::MissingProperty { .. })));
+    let row = batch(vec![("a", text(&[Some("x")]))]);
+    for (keyless, path) in [(spec(&[], &[]), ""), (spec(&[], &["a"]), "a=x"), (spec(&[], &["a", "a"]), "a=x/a=x")] {
+        assert!(matches!(keyless.record_keys(&row), Err(Error::MissingProperty { .. })));
+        assert_eq!(all(&keyless.partition_paths(&row).unwrap().paths), [Some(path)]);
+    }
     let mut simple = spec(&["a", "b"], &["c"]);
     simple.generator = KeyGenerator::Simple;
     assert!(matches!(simple.verify(), Err(Error::BadProperty { .. })));

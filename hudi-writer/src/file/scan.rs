@@ -8,7 +8,7 @@ use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
 use parquet::DecodeResult;
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, RowSelection};
 use parquet::arrow::push_decoder::{ParquetPushDecoder, ParquetPushDecoderBuilder};
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataPushDecoder};
 
@@ -45,8 +45,16 @@ impl BaseFileFooter {
 
     /// A decoder of these columns; of all, where none are named.
     fn decoder(&self, columns: Option<&[&str]>) -> Result<ParquetPushDecoder> {
+        self.decoder_of(columns, None)
+    }
+
+    /// The same, of a selection of the rows.
+    fn decoder_of(&self, columns: Option<&[&str]>, rows: Option<RowSelection>) -> Result<ParquetPushDecoder> {
         let mut builder =
             ParquetPushDecoderBuilder::new_with_metadata(self.metadata.clone()).with_batch_size(BATCH_ROWS);
+        if let Some(rows) = rows {
+            builder = builder.with_row_selection(rows);
+        }
         if let Some(names) = columns {
             let schema = self.parquet().file_metadata().schema_descr();
             let roots = schema.root_schema().get_fields().iter().enumerate();
@@ -97,6 +105,20 @@ impl BatchReader {
         compute: &Compute,
     ) -> Result<Self> {
         let decoder = Some(footer.decoder(columns)?);
+        Ok(Self { store: store.clone(), path: footer.path.clone(), decoder, compute: compute.clone() })
+    }
+
+    /// Reads these columns of some rows, given by their numbers, in ascending order.
+    pub(crate) fn of_rows(
+        store: &TableStore,
+        footer: &BaseFileFooter,
+        columns: &[&str],
+        rows: &[u64],
+        compute: &Compute,
+    ) -> Result<Self> {
+        let ranges = rows.iter().map(|row| *row as usize..*row as usize + 1);
+        let selection = RowSelection::from_consecutive_ranges(ranges, footer.rows() as usize);
+        let decoder = Some(footer.decoder_of(Some(columns), Some(selection))?);
         Ok(Self { store: store.clone(), path: footer.path.clone(), decoder, compute: compute.clone() })
     }
 

@@ -8,6 +8,7 @@ use hudi_core::change::{OrderKind, columns};
 use hudi_core::merge::Orders;
 use hudi_core::schema::meta;
 
+use super::prune::may_hold;
 use crate::changes::KeyTable;
 use crate::compute::Compute;
 use crate::error::{Error, Result};
@@ -25,7 +26,7 @@ pub(crate) struct Found {
     pub(crate) orders: Orders,
 }
 
-/// Looks for the keys of `keys` in a base file. Reads its keys and orders alone.
+/// Looks for the keys of `keys` in a base file. Reads its keys and orders alone, and those only if it can hold a key.
 pub(crate) async fn look_up(
     store: &TableStore,
     footer: &BaseFileFooter,
@@ -33,6 +34,8 @@ pub(crate) async fn look_up(
     kind: OrderKind,
     compute: &Compute,
 ) -> Result<Found> {
+    let (known, wanted) = (footer.clone(), Arc::clone(&keys));
+    let may_hold = compute.run(move || Ok(may_hold(&known, &wanted))).await?;
     let sink = Lookup {
         keys,
         path: footer.path.clone(),
@@ -44,7 +47,7 @@ pub(crate) async fn look_up(
         },
     };
     let wanted = [meta::RECORD_KEY, columns::ORDER];
-    let done = scan(store, footer, Some(&wanted), compute, sink, None).await?;
+    let done = if may_hold { scan(store, footer, Some(&wanted), compute, sink, None).await? } else { sink };
     Ok(Found { path: done.path, rows: done.rows, orders: done.orders.finish() })
 }
 

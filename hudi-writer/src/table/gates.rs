@@ -1,33 +1,41 @@
 //! What stands between us and a table that we would make wrong: everything that we cannot keep up is refused by name.
 
 use hudi_core::change::columns;
+use hudi_core::key::KeySpec;
 use hudi_core::layout;
 use hudi_core::properties::{
     BaseFileFormat, KeyGenerator, PropertiesFile, Step, TableProperties, Timezone, UpdateProtocol, keys, update,
 };
 use hudi_core::version::{TableType, TableVersion};
 
-use super::create::stored_index;
+use super::index::{is_immutable, partitioned_outside, stored_index};
 use crate::clock::Clock;
 use crate::error::{Error, Result, format};
-use crate::settings::ForeignMetadataTable;
+use crate::settings::{ForeignMetadataTable, Index};
 use crate::store::TableStore;
 
 /// Whether rows of these partition columns can be found again by their key.
-pub(super) fn gate_partitions(key: &[String], partition_by: &[String], immutable: bool) -> Result<()> {
+pub(super) fn gate_partitions(key: &[String], partition_by: &[String], immutable: bool, index: Index) -> Result<()> {
     if key.len() == 1 && partition_by.len() > 1 {
         return Err(Error::refused(
             format!("one key column (`{}`) with {} partition columns", key[0], partition_by.len()),
             "Hudi's releases spell such keys differently and would double rows: use one partition column, or more key columns",
         ));
     }
-    let Some(outside) = partition_by.iter().find(|column| !key.contains(column)).filter(|_| !immutable) else {
-        return Ok(());
+    if key.is_empty() && index != Index::Simple {
+        let why = "an index finds rows by their key: leave it out, or name the key's columns";
+        return Err(Error::refused("an index of a table without a record key", why));
+    }
+    let Some(outside) = partitioned_outside(key, partition_by).filter(|_| !immutable) else { return Ok(()) };
+    let kind = match index {
+        Index::GlobalSimple => return Ok(()),
+        Index::Simple => "simple",
+        Index::Bucket(_) => "bucket",
     };
     Err(Error::refused(
-        format!("partition column `{outside}`, which is not part of the key"),
-        "a row that changes it would be left behind in its old partition: make it part of the key, \
-         or declare that it never changes (immutable)",
+        format!("a {kind} index with the partition column `{outside}`, which is not part of the key"),
+        "a row that changes it would be left behind in its old partition: make it part of the key, take the global simple \
+         index, or declare that it never changes (immutable)",
     ))
 }
 
@@ -58,8 +66,7 @@ pub(crate) fn gate_for_writing(properties: &TableProperties) -> Result<()> {
         return refuse("a bootstrapped table".into(), "its rows stand in files that we do not read");
     }
     gate_order(properties)?;
-    gate_keys(properties)?;
-    stored_index(properties).map(drop)
+    gate_keys(properties)
 }
 
 fn gate_order(properties: &TableProperties) -> Result<()> {
@@ -80,21 +87,14 @@ fn gate_order(properties: &TableProperties) -> Result<()> {
 
 fn gate_keys(properties: &TableProperties) -> Result<()> {
     let (key, partition_by) = (properties.record_key_fields(), properties.partition_fields());
-    if key.is_empty() {
-        return Err(Error::refused("a table without a record key", "its rows cannot be updated"));
-    }
     if let KeyGenerator::Other(class) = properties.key_generator() {
         return Err(Error::refused(
             format!("the key generator {class}"),
             "we write simple, complex and unpartitioned keys",
         ));
     }
-    gate_partitions(key, partition_by, is_immutable(properties))
-}
-
-/// Whether the user declared that a row's partition columns never change.
-pub(crate) fn is_immutable(properties: &TableProperties) -> bool {
-    properties.get(keys::PARTITION_IMMUTABLE) == Some("true")
+    KeySpec::of(properties).verify().map_err(|error| Error::refused("the table's keys", error.to_string()))?;
+    gate_partitions(key, partition_by, is_immutable(properties), stored_index(properties)?)
 }
 
 /// Does away with a metadata table of somebody else's, before a commit that it would hide: first it is declared absent,

@@ -3,11 +3,13 @@
 mod create;
 mod gates;
 mod history;
+mod index;
 mod state;
 
 pub use state::Table;
 pub(crate) use state::{columns_of, read_properties, read_timeline};
 
-pub(crate) use create::{create, stored_index};
-pub(crate) use gates::{apply, drop_metadata_table, gate_for_writing, is_immutable};
+pub(crate) use create::create;
+pub(crate) use gates::{apply, drop_metadata_table, gate_for_writing};
 pub(crate) use history::{History, read_history};
+pub(crate) use index::{is_immutable, stored_index};

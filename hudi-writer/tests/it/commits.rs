@@ -135,7 +135,7 @@ async fn a_delete_in_the_wrong_partition_is_told_where_partitions_are_outside_th
     let mut writer = TableWriter::builder(folder.path().to_str().unwrap()).create(&table).await.unwrap();
     let _ = writer.write(&batch(&inserts(0..3, 1), 0)).unwrap();
     commit(&mut writer).await;
-    let wrong = Change { region: "elsewhere".to_owned(), ..Change::new(Op::Delete, 1, 2) };
+    let wrong = Change::new(Op::Delete, 1, 2).in_region("elsewhere");
     let _ = writer.write(&batch(&[wrong, Change::new(Op::Delete, 2, 2)], 3)).unwrap();
     let committed = commit(&mut writer).await;
     assert_eq!((committed.deleted_rows, committed.dead_letters), (1, 1));

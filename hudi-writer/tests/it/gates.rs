@@ -1,7 +1,9 @@
 //! What is refused, by name, before anything is changed.
 
+use std::num::NonZeroU32;
+
 use hudi_core::properties::keys;
-use hudi_writer::{Error, NewTable, Table, TableWriter, WriterSettings};
+use hudi_writer::{Error, Index, NewTable, Table, TableWriter, WriterSettings};
 
 async fn create(table: NewTable) -> Result<TableWriter, Error> {
     let folder = tempfile::tempdir().unwrap();
@@ -14,11 +16,16 @@ async fn refusal(table: NewTable) -> String {
 
 #[tokio::test]
 async fn tables_that_could_leave_rows_behind_are_not_created() {
-    let outside = refusal(NewTable::new("t", ["id"]).partition_by(["region"])).await;
-    assert!(outside.contains("`region`") && outside.contains("left behind"), "{outside}");
+    for index in [Index::Simple, Index::Bucket(NonZeroU32::MIN)] {
+        let outside = refusal(NewTable::new("t", ["id"]).partition_by(["region"]).index(index)).await;
+        assert!(outside.contains("`region`") && outside.contains("left behind"), "{outside}");
+    }
     let doubled = refusal(NewTable::new("t", ["id"]).partition_by(["id", "region"])).await;
     assert!(doubled.contains("double rows"), "{doubled}");
-    assert!(refusal(NewTable::new("t", Vec::<String>::new())).await.contains("record key"));
+    let keyless = NewTable::new("t", Vec::<String>::new());
+    for index in [Index::GlobalSimple, Index::Bucket(NonZeroU32::MIN)] {
+        assert!(refusal(keyless.clone().index(index)).await.contains("record key"));
+    }
     assert!(refusal(NewTable::new("t", ["a b"])).await.contains("a b"));
     let mut decided = NewTable::new("t", ["id"]);
     decided.properties = vec![(keys::TABLE_VERSION.to_owned(), "8".to_owned())];

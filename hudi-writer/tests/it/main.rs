@@ -5,5 +5,7 @@ mod commits;
 mod crashes;
 mod gates;
 mod history;
+mod keyless;
 mod model;
+mod moves;
 mod upserts;

@@ -14,12 +14,12 @@ use hudi_writer::{CommitOutcome, Committed, ReadOptions, Table, TableWriter, che
 /// A row: region, name, amount.
 pub(crate) type Row = (String, Option<String>, Option<i64>);
 
-/// A change; `None` for the name: the source did not send it.
+/// A change; `None` for the name: the source did not send it. The same of the region, but that a delete's is null.
 #[derive(Debug, Clone)]
 pub(crate) struct Change {
     pub(crate) op: Op,
     pub(crate) id: i64,
-    pub(crate) region: String,
+    pub(crate) region: Option<String>,
     pub(crate) name: Option<Option<String>>,
     pub(crate) amount: Option<i64>,
     pub(crate) order: i64,
@@ -28,11 +28,19 @@ pub(crate) struct Change {
 impl Change {
     pub(crate) fn new(op: Op, id: i64, order: i64) -> Self {
         let name = Some(Some(format!("name {id} at {order}")));
-        Self { op, id, region: format!("r{}", id % 3), name, amount: Some(order * 10), order }
+        Self { op, id, region: Some(format!("r{}", id % 3)), name, amount: Some(order * 10), order }
     }
 
     pub(crate) fn without_name(self) -> Self {
         Self { name: None, ..self }
+    }
+
+    pub(crate) fn in_region(self, region: impl Into<String>) -> Self {
+        Self { region: Some(region.into()), ..self }
+    }
+
+    pub(crate) fn without_region(self) -> Self {
+        Self { region: None, ..self }
     }
 }
 
@@ -59,8 +67,9 @@ impl Model {
             (None, Some(((_, name, _), _))) => name.clone(),
             (None, None) => return,
         };
+        let Some(region) = change.region.clone().or_else(|| Some(stored?.0.0.clone())) else { return };
         let order = if change.op == Op::Snapshot { order.max(0) } else { change.order };
-        self.0.insert(change.id, ((change.region.clone(), name, change.amount), order));
+        self.0.insert(change.id, ((region, name, change.amount), order));
     }
 
     /// A commit ends.
@@ -80,12 +89,14 @@ pub(crate) fn batch(changes: &[Change], first_offset: i64) -> ChangeBatch {
     changes.iter().for_each(|change| names.append_option(change.name.clone().flatten()));
     let columns: [(&str, ArrayRef); 4] = [
         ("id", Arc::new(changes.iter().map(|c| Some(c.id)).collect::<Int64Array>())),
-        ("region", Arc::new(changes.iter().map(|c| Some(c.region.as_str())).collect::<StringArray>())),
+        ("region", Arc::new(changes.iter().map(|c| c.region.as_deref()).collect::<StringArray>())),
         ("name", Arc::new(names.finish())),
         ("amount", Arc::new(changes.iter().map(|c| c.amount).collect::<Int64Array>())),
     ];
     let fields: Vec<Field> =
         columns.iter().map(|(name, column)| Field::new(*name, column.data_type().clone(), true)).collect();
+    let mask = |unsent: BooleanBuffer| (unsent.count_set_bits() > 0).then_some(unsent);
+    let unsent_regions: BooleanBuffer = changes.iter().map(|c| c.region.is_none() && c.op != Op::Delete).collect();
     let unsent_names: BooleanBuffer = changes.iter().map(|c| c.name.is_none() && c.op != Op::Delete).collect();
     ChangeBatch {
         topic: "shop.orders".into(),
@@ -100,7 +111,7 @@ pub(crate) fn batch(changes: &[Change], first_offset: i64) -> ChangeBatch {
         .unwrap(),
         ops: changes.iter().map(|c| c.op).collect(),
         orders: Arc::new(changes.iter().map(|c| (c.op != Op::Snapshot).then_some(c.order)).collect::<Int64Array>()),
-        unsent: vec![None, None, (unsent_names.count_set_bits() > 0).then_some(unsent_names), None],
+        unsent: vec![None, mask(unsent_regions), mask(unsent_names), None],
         partitions: vec![0; rows],
         offsets: (first_offset..).take(rows).collect(),
         positions: (first_offset..).take(rows).map(|at| Some(StreamPosition([at as u64, 0, 0]))).collect(),

@@ -19,9 +19,13 @@ async fn history(seed: u64, table: NewTable) {
     let mut random = Seeded(seed);
     let mut writer = TableWriter::builder(url).create(&table).await.unwrap();
     let (mut model, mut offset, mut order) = (Model::default(), 0, 100);
+    let may_move = writer.index() == Index::GlobalSimple;
     for round in 0..8 {
         for _ in 0..=random.below(2) {
-            let changes: Vec<Change> = (0..=random.below(60)).map(|_| change(&mut random, &mut order)).collect();
+            let mut changes: Vec<Change> = (0..=random.below(60)).map(|_| change(&mut random, &mut order)).collect();
+            if may_move {
+                changes.iter_mut().for_each(|change| moved(change, &mut random));
+            }
             changes.iter().for_each(|change| model.apply(change));
             let taken = writer.write(&batch(&changes, offset)).unwrap();
             assert_eq!(taken.refused, []);
@@ -47,11 +51,22 @@ fn change(random: &mut Seeded, order: &mut i64) -> Change {
     if op == Op::Update && random.below(3) == 0 { change.without_name() } else { change }
 }
 
+/// The change, in any region or without one.
+fn moved(change: &mut Change, random: &mut Seeded) {
+    change.region = match (random.below(4), change.op) {
+        (0, Op::Delete) => None,
+        // Its name may not be there either.
+        (0, Op::Update) => None,
+        (any, _) => Some(format!("r{any}")),
+    };
+}
+
 #[tokio::test]
 async fn tables_are_their_model_whatever_the_index() {
     for seed in 0..6 {
         history(seed, NewTable::new("t", ["id"])).await;
         history(seed, NewTable::new("t", ["id"]).index(bucket(3))).await;
+        history(seed, NewTable::new("t", ["id"]).index(Index::GlobalSimple)).await;
     }
 }
 
@@ -60,7 +75,8 @@ async fn tables_are_their_model_when_partitioned() {
     for seed in 10..14 {
         let partitioned = NewTable::new("t", ["region", "id"]).partition_by(["region"]);
         history(seed, partitioned.clone()).await;
-        history(seed, partitioned.index(bucket(2))).await;
+        history(seed, partitioned.clone().index(bucket(2))).await;
+        history(seed, NewTable::new("t", ["id"]).partition_by(["region"])).await;
     }
 }
 

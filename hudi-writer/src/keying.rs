@@ -1,0 +1,124 @@
+//! [`keys_of`]: the keys and partition paths of a batch's rows, and which rows can have none.
+
+use std::collections::BTreeMap;
+
+use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, StringArray};
+use arrow::compute::kernels::zip::zip;
+use hudi_core::change::{ChangeBatch, Op};
+use hudi_core::key::{KeySpec, bucket_safe};
+
+use crate::error::{Error, Result, format};
+use crate::settings::Index;
+
+/// Keys and partition paths of a batch, row by row.
+#[derive(Debug)]
+pub(crate) struct Keyed {
+    /// Null where the row is refused.
+    pub(crate) keys: StringArray,
+    /// Null where the row is refused. A column that was not sent counts as null in it.
+    pub(crate) partitions: StringArray,
+    /// The rows that cannot be in the table, with the reason; no values in it.
+    pub(crate) refused: BTreeMap<usize, String>,
+}
+
+/// Why a row of a table without a key is refused.
+const NO_KEY: &str = "the table has no key that tells which row is meant: name its columns with --key when it is made";
+
+/// Derives keys and partition paths.
+///
+/// Under a global index the stored row tells what the change does not: a delete's partition, and partition columns that were
+/// not sent. In a table without a key new rows have empty ones for now, and changes of others are refused.
+pub(crate) fn keys_of(spec: &KeySpec, index: Index, batch: &ChangeBatch) -> Result<Keyed> {
+    let found_by_key = index == Index::GlobalSimple;
+    let mut refused: BTreeMap<usize, String> = BTreeMap::new();
+    let keys = match spec.is_keyless() {
+        true => new_rows(batch, &mut refused),
+        false => {
+            let keys = spec.record_keys(&batch.rows).map_err(format)?;
+            refused.extend(keys.refused);
+            keys.keys
+        }
+    };
+    let partitions = match found_by_key {
+        true => partitions_of_written(spec, batch, &mut refused)?,
+        false => {
+            let partitions = spec.partition_paths(&batch.rows).map_err(format)?;
+            refused.extend(partitions.refused);
+            partitions.paths
+        }
+    };
+    let partition_fields = spec.partition_fields.iter().filter(|_| !found_by_key);
+    for name in spec.record_key_fields.iter().chain(partition_fields) {
+        let column = batch.rows.schema_ref().index_of(name).ok();
+        let Some(mask) = column.and_then(|column| batch.unsent[column].as_ref()) else { continue };
+        refused.extend(mask.set_indices().map(|row| (row, format!("the source did not send `{name}`"))));
+    }
+    if let Index::Bucket(_) = index {
+        for (row, key) in keys.iter().enumerate().filter_map(|(row, key)| Some((row, key?))) {
+            if let Err(reason) = bucket_safe(key, &spec.record_key_fields) {
+                refused.insert(row, reason);
+            }
+        }
+    }
+    let valid = (0..batch.num_rows()).map(|row| Some(!refused.contains_key(&row))).collect::<BooleanArray>();
+    Ok(Keyed { keys: masked(&keys, &valid)?, partitions, refused })
+}
+
+/// Empty keys of rows that are new; all others are refused.
+fn new_rows(batch: &ChangeBatch, refused: &mut BTreeMap<usize, String>) -> StringArray {
+    let others = batch.ops.iter().enumerate().filter(|(_, op)| !matches!(op, Op::Insert | Op::Snapshot));
+    refused.extend(others.map(|(row, _)| (row, NO_KEY.to_owned())));
+    empty(batch.num_rows())
+}
+
+fn empty(rows: usize) -> StringArray {
+    StringArray::from_iter_values(std::iter::repeat_n("", rows))
+}
+
+/// The partition paths of the rows that are written; those of deletes are empty.
+fn partitions_of_written(
+    spec: &KeySpec,
+    batch: &ChangeBatch,
+    refused: &mut BTreeMap<usize, String>,
+) -> Result<StringArray> {
+    let is_delete: BooleanArray = batch.ops.iter().map(|op| Some(*op == Op::Delete)).collect();
+    let nowhere = || empty(batch.num_rows());
+    if is_delete.false_count() == 0 {
+        return Ok(nowhere());
+    }
+    let partitions = spec.partition_paths(&sent_only(spec, batch)?).map_err(format)?;
+    refused.extend(partitions.refused.into_iter().filter(|(row, _)| !is_delete.value(*row)));
+    if is_delete.true_count() == 0 {
+        return Ok(partitions.paths);
+    }
+    let paths = zip(&is_delete, &nowhere(), &partitions.paths).map_err(Error::columns("choose", "partitions"))?;
+    text(&paths)
+}
+
+/// The batch's rows, null wherever a partition column was not sent.
+fn sent_only(spec: &KeySpec, batch: &ChangeBatch) -> Result<RecordBatch> {
+    let schema = batch.rows.schema_ref();
+    let mut columns = batch.rows.columns().to_vec();
+    for column in spec.partition_fields.iter().filter_map(|name| schema.index_of(name).ok()) {
+        if let Some(mask) = &batch.unsent[column] {
+            let unsent = BooleanArray::new(mask.clone(), None);
+            let nulled = arrow::compute::nullif(&columns[column], &unsent);
+            columns[column] = nulled.map_err(Error::columns("mask", "partition columns"))?;
+        }
+    }
+    RecordBatch::try_new(schema.clone(), columns).map_err(Error::columns("mask", "partition columns"))
+}
+
+/// The array, null where the mask does not hold.
+fn masked(array: &StringArray, holds: &BooleanArray) -> Result<StringArray> {
+    if holds.false_count() == 0 {
+        return Ok(array.clone());
+    }
+    let inverted = arrow::compute::not(holds).map_err(Error::columns("mask", "keys"))?;
+    text(&arrow::compute::nullif(array, &inverted).map_err(Error::columns("mask", "keys"))?)
+}
+
+fn text(array: &ArrayRef) -> Result<StringArray> {
+    let found = array.as_any().downcast_ref::<StringArray>().cloned();
+    found.ok_or_else(|| Error::corrupt("keys", "masking changed their type"))
+}
