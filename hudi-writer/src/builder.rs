@@ -23,6 +23,8 @@ pub struct WriterBuilder {
     clock: Arc<dyn Clock>,
     compute: Compute,
     lock: Option<Arc<dyn Lock>>,
+    #[cfg(any(test, feature = "testing"))]
+    mutant: Option<crate::mutant::Mutant>,
 }
 
 impl TableWriter {
@@ -54,6 +56,8 @@ impl WriterBuilder {
             clock: Arc::new(SystemClock),
             compute: Compute::default(),
             lock: None,
+            #[cfg(any(test, feature = "testing"))]
+            mutant: None,
         }
     }
 
@@ -93,6 +97,14 @@ impl WriterBuilder {
         self
     }
 
+    /// Breaks the writer on purpose.
+    #[cfg(any(test, feature = "testing"))]
+    #[must_use]
+    pub fn mutant(mut self, mutant: Option<crate::mutant::Mutant>) -> Self {
+        self.mutant = mutant;
+        self
+    }
+
     fn components(self) -> Result<Components> {
         self.settings.check()?;
         let store = match self.store {
@@ -107,8 +119,20 @@ impl WriterBuilder {
             },
             clock: Arc::clone(&self.clock),
             wait_ms: self.settings.lock_wait_ms,
+            #[cfg(any(test, feature = "testing"))]
+            is_ignored: self.mutant == Some(crate::mutant::Mutant::LockIgnored),
+            #[cfg(not(any(test, feature = "testing")))]
+            is_ignored: false,
         };
-        Ok(Components { store, settings: self.settings, lock, clock: self.clock, compute: self.compute })
+        Ok(Components {
+            store,
+            settings: self.settings,
+            lock,
+            clock: self.clock,
+            compute: self.compute,
+            #[cfg(any(test, feature = "testing"))]
+            mutant: self.mutant,
+        })
     }
 
     /// Opens the table for writing. What a writer that died left behind is rolled back first.
@@ -139,7 +163,12 @@ impl WriterBuilder {
     /// As [`WriterBuilder::open`] and [`WriterBuilder::create`].
     pub async fn open_or_create(self, table: &NewTable) -> Result<TableWriter> {
         match self.clone().open().await {
-            Err(Error::NotFound { .. }) => self.create(table).await,
+            Err(Error::NotFound { .. }) => {}
+            other => return other,
+        }
+        match self.clone().create(table).await {
+            // Somebody else was quicker.
+            Err(Error::AlreadyExists { .. }) => self.open().await,
             other => other,
         }
     }

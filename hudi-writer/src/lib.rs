@@ -28,6 +28,7 @@ mod fold;
 mod index;
 mod keying;
 mod lock;
+mod mutant;
 mod outcome;
 mod placing;
 mod plan;

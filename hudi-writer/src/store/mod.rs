@@ -206,11 +206,8 @@ impl TableStore {
 
     /// Removes many objects, several at a time.
     pub(crate) async fn delete_all(&self, paths: Vec<String>) -> Result<()> {
-        futures::stream::iter(paths)
-            .map(|path| async move { self.delete(&path).await })
-            .buffer_unordered(8)
-            .try_collect::<Vec<()>>()
-            .await?;
+        let deleted = paths.iter().map(|path| self.delete(path)).collect::<Vec<_>>();
+        futures::stream::iter(deleted).buffer_unordered(8).try_collect::<Vec<()>>().await?;
         Ok(())
     }
 }

@@ -8,4 +8,5 @@ mod history;
 mod keyless;
 mod model;
 mod moves;
+mod sleepers;
 mod upserts;
