@@ -33,6 +33,7 @@ struct Change {
     position: [u64; 3],
     order: i64,
     ts_ms: i64,
+    server: u32,
 }
 
 /// A source that logs transactions.
@@ -43,6 +44,7 @@ struct Source {
     last_commit: u64,
     /// How far its clock is ahead of its log.
     clock_ms: i64,
+    server: u32,
     /// It may log the same twice at one place.
     twins: bool,
     log: Vec<Change>,
@@ -50,11 +52,11 @@ struct Source {
 
 impl Source {
     fn new(seed: u64, twins: bool) -> Self {
-        Self { twins, random: Random(seed), next_id: 1, lsn: 100, last_commit: 0, clock_ms: 0, log: vec![] }
+        Self { twins, random: Random(seed), next_id: 1, lsn: 100, last_commit: 0, clock_ms: 0, server: 1, log: vec![] }
     }
 
-    /// The source as it was after so many changes, later, going on another way.
-    fn restored(&self, changes: usize) -> Self {
+    /// The source as it was after so many changes, going on another way: restored, later, or on a server whose clock is behind.
+    fn gone_back(&self, changes: usize, server: u32) -> Self {
         let log = self.log[..changes].to_vec();
         let lsn = log.iter().map(|change| change.order as u64).max().unwrap_or(100);
         // Whole transactions only.
@@ -65,7 +67,8 @@ impl Source {
             next_id: self.next_id,
             lsn: last_commit,
             last_commit,
-            clock_ms: self.clock_ms + 1_000_000,
+            clock_ms: self.clock_ms + if server == self.server { 1_000_000 } else { -1_000_000 },
+            server,
             log,
         }
     }
@@ -74,7 +77,7 @@ impl Source {
         self.lsn += 1 + self.random.below(3) as u64;
         self.next_id += 1;
         let order = self.lsn as i64;
-        Change { id: self.next_id, op, key, partition, position: [0; 3], order, ts_ms: 0 }
+        Change { id: self.next_id, op, key, partition, position: [0; 3], order, ts_ms: 0, server: self.server }
     }
 
     fn changes(&mut self, keys: std::ops::Range<u64>) -> Vec<Change> {
@@ -205,6 +208,7 @@ struct Committed {
 struct Reading<'a> {
     broker: &'a Broker,
     says_runs: bool,
+    says_servers: bool,
     on_went_back: SourceWentBack,
 }
 
@@ -230,7 +234,7 @@ impl Reading<'_> {
         unreachable!()
     }
 
-    /// Messages of one run that come next, of one partition or more.
+    /// Messages of one run and server that come next, of one partition or more.
     fn some(&self, checkpoint: &mut String, random: &mut Random) -> Option<Vec<(i64, Sent)>> {
         let checkpoint = Checkpoint::parse(checkpoint).unwrap();
         let mut next: Vec<usize> =
@@ -238,10 +242,11 @@ impl Reading<'_> {
         let waiting = |next: &[usize], p: usize| self.broker.partitions[p].get(next[p]).copied();
         let first = random.below(PARTITIONS as usize);
         let first = (0..PARTITIONS as usize).map(|n| (first + n) % 3).find(|p| waiting(&next, *p).is_some())?;
-        let run = waiting(&next, first).unwrap().1;
+        let of = |(change, run): &Sent| (*run, change.server);
+        let run = of(&waiting(&next, first).unwrap());
         let (mut messages, mut partition) = (vec![], first);
         for _ in 0..=random.below(6) {
-            if let Some(sent) = waiting(&next, partition).filter(|sent| sent.1 == run) {
+            if let Some(sent) = waiting(&next, partition).filter(|sent| of(sent) == run) {
                 messages.push((next[partition] as i64, sent));
                 next[partition] += 1;
             }
@@ -274,7 +279,7 @@ impl Reading<'_> {
         ChangeBatch {
             topic: "t".into(),
             source: "s".into(),
-            identity: None,
+            identity: self.says_servers.then(|| messages[0].1.0.server.to_string().into()),
             run: self.says_runs.then(|| messages[0].1.1.to_string().into()),
             key_columns: vec![],
             rows,
@@ -311,7 +316,8 @@ fn whatever_a_killed_connector_sends_again_is_taken_once() {
             } else {
                 broker.send(log, from);
             }
-            let reading = Reading { broker: &broker, says_runs: true, on_went_back: SourceWentBack::Stop };
+            let reading =
+                Reading { broker: &broker, says_runs: true, says_servers: false, on_went_back: SourceWentBack::Stop };
             let done = reading.read(&mut random);
             assert_eq!(counted(&done.taken), counted(log), "killed after {killed}, going on from {from}");
             assert_eq!(done.table.last_changes(), expected, "killed after {killed}, going on from {from}");
@@ -320,17 +326,17 @@ fn whatever_a_killed_connector_sends_again_is_taken_once() {
 }
 
 #[test]
-fn a_restored_source_is_followed_from_every_place_and_nothing_is_taken_twice() {
+fn a_source_that_went_back_is_followed_from_every_place_and_nothing_is_taken_twice() {
     let mut random = Random(3);
     for seed in 0..40 {
         // Only within a run that says so is the same twice not the same again.
-        let says_runs = seed % 2 == 0;
+        let (says_runs, says_servers) = (seed % 2 == 0, seed % 4 > 1);
         let mut source = Source::new(seed, says_runs);
         source.run(4, true);
         let kept = source.log.len();
         source.run(4, false);
         let lost = source.log.len();
-        let mut restored = source.restored(kept);
+        let mut restored = source.gone_back(kept, if says_servers { 2 } else { 1 });
         restored.run(6, false);
         let both = [&source.log[..], &restored.log[kept..]].concat();
         for from in 0..=kept {
@@ -343,7 +349,7 @@ fn a_restored_source_is_followed_from_every_place_and_nothing_is_taken_twice() {
             // Some from the source that was thought gone.
             broker.send(&source.log, random.below(lost + 1));
             broker.send(&restored.log, random.below(until + 1));
-            let reading = Reading { broker: &broker, says_runs, on_went_back: SourceWentBack::NewEpoch };
+            let reading = Reading { broker: &broker, says_runs, says_servers, on_went_back: SourceWentBack::NewEpoch };
             let done = reading.read(&mut random);
             assert!(done.taken.len() < broker.len());
             assert_eq!(
