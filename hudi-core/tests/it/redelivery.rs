@@ -218,7 +218,7 @@ impl Reading<'_> {
         let mut committed = Committed { checkpoint: Checkpoint::default().to_json(), ..Committed::default() };
         for attempts in 0.. {
             let (mut now, mut left) = (committed.clone(), 20);
-            while let Some(messages) = self.some(&mut now.checkpoint, random) {
+            while let Some(messages) = self.some(&now.checkpoint, random) {
                 self.take(&mut now, &messages);
                 left -= 1;
                 match random.below(8) {
@@ -227,7 +227,7 @@ impl Reading<'_> {
                     _ => {}
                 }
             }
-            if self.some(&mut now.checkpoint, random).is_none() {
+            if self.some(&now.checkpoint, random).is_none() {
                 return now;
             }
         }
@@ -235,7 +235,7 @@ impl Reading<'_> {
     }
 
     /// Messages of one run and server that come next, of one partition or more.
-    fn some(&self, checkpoint: &mut String, random: &mut Random) -> Option<Vec<(i64, Sent)>> {
+    fn some(&self, checkpoint: &str, random: &mut Random) -> Option<Vec<(i64, Sent)>> {
         let checkpoint = Checkpoint::parse(checkpoint).unwrap();
         let mut next: Vec<usize> =
             (0..PARTITIONS).map(|p| checkpoint.next_offset("t", p).unwrap_or(0) as usize).collect();
