@@ -11,7 +11,7 @@ use cdc_decoders::debezium::{DebeziumJson, DeclaredSchema};
 use cdc_decoders::{Decoded, Decoder};
 use clap::{Parser, ValueEnum};
 use examples::{Failure, Given, IndexOption, OnBadMessage, Pipeline, TableTemplate, finish, parse_property};
-use hudi_writer::{NewTable, TableWriter, WriterSettings};
+use hudi_writer::{NewTable, SourceWentBack, TableWriter, WriterSettings};
 use kafka_source::{CaptureReader, CapturedRecord};
 
 /// Messages between two reports of progress.
@@ -57,6 +57,9 @@ struct Arguments {
     /// Whose checkpoint the commits carry.
     #[arg(long, default_value = "default")]
     pipeline: String,
+    /// What is done about a source that was restored or failed over, and sends other changes in place of earlier ones.
+    #[arg(long, default_value = "stop")]
+    on_source_went_back: OnSourceWentBack,
     /// A further property of a table that is created.
     #[arg(long = "set", value_name = "HOODIE.KEY=VALUE", value_parser = parse_property)]
     properties: Vec<(String, String)>,
@@ -75,6 +78,14 @@ enum TableType {
     Cow,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum OnSourceWentBack {
+    /// Nothing more is taken: look at the source first.
+    Stop,
+    /// Its changes win over all from before; take a new snapshot too.
+    NewEpoch,
+}
+
 #[tokio::main]
 async fn main() -> ExitCode {
     finish(replay(Arguments::parse()).await)
@@ -83,7 +94,12 @@ async fn main() -> ExitCode {
 async fn replay(arguments: Arguments) -> Result<(), Failure> {
     let declared = declared(&arguments)?;
     let topic = topic(&arguments, declared.as_ref())?;
-    let settings = WriterSettings { pipeline: arguments.pipeline.clone(), ..WriterSettings::default() };
+    let on_source_went_back = match arguments.on_source_went_back {
+        OnSourceWentBack::Stop => SourceWentBack::Stop,
+        OnSourceWentBack::NewEpoch => SourceWentBack::NewEpoch,
+    };
+    let settings =
+        WriterSettings { pipeline: arguments.pipeline.clone(), on_source_went_back, ..WriterSettings::default() };
     let builder = TableWriter::builder(&arguments.table).settings(settings);
     let make = |writer: Option<&TableWriter>| decoder(&arguments, declared.as_ref(), writer);
     let mut pipeline = Pipeline::open(builder, template(&arguments), make)
