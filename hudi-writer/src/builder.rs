@@ -24,7 +24,7 @@ pub struct WriterBuilder {
 }
 
 impl TableWriter {
-    /// A writer of the table at a URL (`file:///…`) or a folder's path.
+    /// A writer of the table at a URL (`file:///…`, `s3://…`) or a folder's path.
     #[must_use]
     pub fn builder(url: impl Into<String>) -> WriterBuilder {
         WriterBuilder::new(url)
@@ -42,7 +42,7 @@ impl Table {
 }
 
 impl WriterBuilder {
-    /// A writer of the table at a URL (`file:///…`) or a folder's path.
+    /// A writer of the table at a URL (`file:///…`, `s3://…`) or a folder's path.
     #[must_use]
     pub fn new(url: impl Into<String>) -> Self {
         Self {
@@ -82,11 +82,11 @@ impl WriterBuilder {
         self
     }
 
-    fn components(self) -> Result<Components> {
+    async fn components(self) -> Result<Components> {
         self.settings.check()?;
         let store = match self.store {
             Some((store, prefix)) => TableStore::of(store, &prefix, &self.url),
-            None => TableStore::at(&self.url)?,
+            None => TableStore::at(&self.url).await?,
         };
         Ok(Components { store, settings: self.settings, clock: self.clock, compute: self.compute })
     }
@@ -98,7 +98,7 @@ impl WriterBuilder {
     /// # Errors
     /// [`Error::NotFound`] where there is no table, [`Error::Refused`] for one that we do not write.
     pub async fn open(self) -> Result<TableWriter> {
-        TableWriter::load(self.components()?).await
+        TableWriter::load(self.components().await?).await
     }
 
     /// Creates the table and opens it for writing.
@@ -108,7 +108,7 @@ impl WriterBuilder {
     /// # Errors
     /// [`Error::AlreadyExists`] where there is a table, [`Error::Refused`] for one that readers could not read rightly.
     pub async fn create(self, table: &NewTable) -> Result<TableWriter> {
-        let components = self.components()?;
+        let components = self.components().await?;
         table::create(&components.store, table, &*components.clock).await?;
         TableWriter::load(components).await
     }

@@ -47,5 +47,6 @@ pub use error::{Error, Result};
 pub use outcome::{CommitOutcome, Committed, Refused, Taken};
 pub use read::{DataFile, ReadOptions};
 pub use settings::{FileCompression, ForeignMetadataTable, Index, NewTable, WriterSettings};
+pub use store::{Encryption, RequestCounts, StoreSettings};
 pub use table::Table;
 pub use writer::TableWriter;

@@ -5,4 +5,6 @@ mod commits;
 mod crashes;
 mod gates;
 mod model;
+#[cfg(feature = "s3")]
+mod s3;
 mod upserts;
