@@ -295,4 +295,31 @@ mod tests {
         store.replace("x", Bytes::from_static(b"1")).await.unwrap();
         assert!(!folder.path().join(".x.crc").exists());
     }
+
+    #[tokio::test]
+    async fn removing_many_files_removes_javas_checksums_and_minds_no_absence() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = TableStore::at(folder.path().to_str().unwrap()).await.unwrap();
+        let paths: Vec<String> = (0..30).map(|at| format!("p={at}/x")).collect();
+        for path in paths.iter().skip(1) {
+            store.put(path, Bytes::from_static(b"1")).await.unwrap();
+        }
+        std::fs::write(folder.path().join("p=7/.x.crc"), "crc").unwrap();
+        store.put("kept", Bytes::from_static(b"1")).await.unwrap();
+        store.delete_all(paths).await.unwrap();
+        assert!(!folder.path().join("p=7/.x.crc").exists());
+        let left: Vec<String> = store.list("").await.unwrap().into_iter().map(|o| o.path).collect();
+        assert_eq!(left, ["kept"]);
+    }
+
+    #[tokio::test]
+    async fn a_stores_requests_are_counted_by_kind_whatever_it_is() {
+        let store = TableStore::of(Arc::new(InMemory::new()), "t", "memory:///t");
+        store.put("a", Bytes::from_static(b"1")).await.unwrap();
+        assert_eq!(store.create_once("a", Bytes::from_static(b"2")).await.unwrap(), Created::Taken);
+        assert_eq!(store.clone().list("").await.unwrap().len(), 1);
+        store.delete_all(vec!["a".into(), "b".into()]).await.unwrap();
+        let expected = RequestCounts { puts: 1, creates: 1, gets: 1, lists: 1, deletes: 2, ..RequestCounts::default() };
+        assert_eq!(store.request_counts(), expected);
+    }
 }
