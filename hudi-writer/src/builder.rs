@@ -10,7 +10,7 @@ use crate::compute::Compute;
 use crate::error::{Error, Result};
 use crate::lock::{FileLock, Lock, StoreLease, TableLock};
 use crate::settings::{NewTable, WriterSettings};
-use crate::store::TableStore;
+use crate::store::{StoreSettings, TableStore};
 use crate::table::{self, Table};
 use crate::writer::TableWriter;
 
@@ -19,6 +19,7 @@ use crate::writer::TableWriter;
 pub struct WriterBuilder {
     url: String,
     store: Option<(Arc<dyn ObjectStore>, String)>,
+    store_settings: StoreSettings,
     settings: WriterSettings,
     clock: Arc<dyn Clock>,
     compute: Compute,
@@ -28,7 +29,7 @@ pub struct WriterBuilder {
 }
 
 impl TableWriter {
-    /// A writer of the table at a URL (`file:///…`) or a folder's path.
+    /// A writer of the table at a URL (`file:///…`, `s3://…`) or a folder's path.
     #[must_use]
     pub fn builder(url: impl Into<String>) -> WriterBuilder {
         WriterBuilder::new(url)
@@ -46,12 +47,13 @@ impl Table {
 }
 
 impl WriterBuilder {
-    /// A writer of the table at a URL (`file:///…`) or a folder's path.
+    /// A writer of the table at a URL (`file:///…`, `s3://…`) or a folder's path.
     #[must_use]
     pub fn new(url: impl Into<String>) -> Self {
         Self {
             url: url.into(),
             store: None,
+            store_settings: StoreSettings::default(),
             settings: WriterSettings::default(),
             clock: Arc::new(SystemClock),
             compute: Compute::default(),
@@ -105,11 +107,18 @@ impl WriterBuilder {
         self
     }
 
-    fn components(self) -> Result<Components> {
+    /// What the place needs to be told beyond its URL. Not for a store that is handed in.
+    #[must_use]
+    pub fn store_settings(mut self, settings: StoreSettings) -> Self {
+        self.store_settings = settings;
+        self
+    }
+
+    async fn components(self) -> Result<Components> {
         self.settings.check()?;
         let store = match self.store {
             Some((store, prefix)) => TableStore::of(store, &prefix, &self.url),
-            None => TableStore::at(&self.url)?,
+            None => TableStore::at_with(&self.url, &self.store_settings).await?,
         };
         let lock = TableLock {
             url: store.url().into(),
@@ -142,7 +151,7 @@ impl WriterBuilder {
     /// # Errors
     /// [`Error::NotFound`] where there is no table, [`Error::Refused`] for one that we do not write.
     pub async fn open(self) -> Result<TableWriter> {
-        TableWriter::load(self.components()?).await
+        TableWriter::load(self.components().await?).await
     }
 
     /// Creates the table and opens it for writing.
@@ -152,7 +161,7 @@ impl WriterBuilder {
     /// # Errors
     /// [`Error::AlreadyExists`] where there is a table, [`Error::Refused`] for one that readers could not read rightly.
     pub async fn create(self, table: &NewTable) -> Result<TableWriter> {
-        let components = self.components()?;
+        let components = self.components().await?;
         table::create(&components.store, table, &*components.clock).await?;
         TableWriter::load(components).await
     }

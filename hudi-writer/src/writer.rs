@@ -22,6 +22,7 @@ use crate::outcome::{CommitOutcome, Refused, Taken};
 use crate::positions::Positions;
 use crate::session::Session;
 use crate::settings::Index;
+use crate::store::RequestCounts;
 use crate::table::{self, Table, gate_for_writing, read_history, stored_index};
 use crate::types::with_table_types;
 
@@ -89,6 +90,12 @@ impl TableWriter {
         let fields =
             self.session.columns.as_ref()?.fields().iter().filter(|field| !ours.contains(&field.name().as_str()));
         Some(Schema::new(fields.cloned().collect::<Vec<_>>()))
+    }
+
+    /// How many requests the writer made of the store since it was opened, the opening among them.
+    #[must_use]
+    pub fn requests(&self) -> RequestCounts {
+        self.session.parts.store.request_counts()
     }
 
     /// Changes that wait for the commit.

@@ -26,7 +26,7 @@ struct Arguments {
     /// The form of the messages.
     #[arg(long)]
     format: Format,
-    /// The table: a folder's path, or file:///…
+    /// The table: a folder's path, file:///… or s3://…
     #[arg(long)]
     table: String,
     /// The topic; needed where the capture has several with rows.
