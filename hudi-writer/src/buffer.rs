@@ -1,5 +1,6 @@
 //! [`Buffer`]: changes that wait for the commit, in the order of their arrival, and their way into one [`ChangeSet`].
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::BooleanBufferBuilder;
@@ -10,19 +11,18 @@ use arrow::array::{
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::{cast, concat, filter, filter_record_batch};
 use arrow::datatypes::{DataType, Schema, SchemaRef};
-use hudi_core::change::{ChangeBatch, MAX_LONG_POSITION, Op, OrderKind, columns};
-use hudi_core::error::Error as FormatError;
-use hudi_core::merge::Orders;
+use hudi_core::change::{ChangeBatch, Op, OrderKind, columns};
+use hudi_core::merge::{OrderValue, Orders};
 
 use crate::changes::{ChangeSet, OriginRun, Origins};
-use crate::error::{Error, Result, format};
-
-/// What an order is where nothing has one: below all positions.
-const LOWEST_TEXT: &str = "0";
+use crate::error::{Error, Result};
+use crate::orders::{stored_orders, with_epoch};
+use crate::truncation::{Truncation, micros};
 
 /// Changes of one batch that were taken, with their keys and partitions.
 #[derive(Debug)]
 struct Part {
+    source: Arc<str>,
     rows: RecordBatch,
     unsent: Vec<Option<BooleanBuffer>>,
     ops: Vec<Op>,
@@ -39,6 +39,10 @@ pub(crate) struct Buffer {
     parts: Vec<Part>,
     rows: usize,
     bytes: usize,
+    /// The last truncate of each source, whether it is in the table or not.
+    truncations: HashMap<Arc<str>, Truncation>,
+    /// One that is not in the table yet.
+    to_carry_out: Option<Truncation>,
 }
 
 impl Buffer {
@@ -48,6 +52,19 @@ impl Buffer {
 
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Notes the last truncate of a source, and whether stored rows must go for it.
+    pub(crate) fn truncate(&mut self, source: &Arc<str>, truncation: Truncation, is_new: bool) {
+        if is_new {
+            self.to_carry_out = Some(truncation.clone());
+        }
+        self.truncations.insert(Arc::clone(source), truncation);
+    }
+
+    /// The truncate that stored rows must go for.
+    pub(crate) fn truncation(&self) -> Option<&Truncation> {
+        self.to_carry_out.as_ref()
     }
 
     /// Takes the rows of a batch for which `taken` holds. `epoch` goes before their orders.
@@ -62,34 +79,22 @@ impl Buffer {
         if taken.true_count() == 0 {
             return Ok(());
         }
-        let failed = || Error::columns("filter the changes of", &batch.topic);
-        let orders = with_epoch(&batch.orders, epoch)?;
-        let all = taken.true_count() == taken.len();
-        let keep =
-            |array: &dyn Array| if all { Ok(arrow::array::make_array(array.to_data())) } else { filter(array, taken) };
-        let mask = |mask: &BooleanBuffer| -> BooleanBuffer {
-            if all {
-                mask.clone()
-            } else {
-                mask.iter().zip(taken.values()).filter(|(_, t)| *t).map(|(m, _)| m).collect()
-            }
-        };
-        let rows = if all { batch.rows.clone() } else { filter_record_batch(&batch.rows, taken).map_err(failed())? };
-        let kept = (0..taken.len()).filter(|row| taken.value(*row));
         let part = Part {
-            unsent: batch.unsent.iter().map(|m| m.as_ref().map(mask).filter(|m| m.count_set_bits() > 0)).collect(),
-            ops: kept.clone().map(|row| batch.ops[row]).collect(),
-            orders: keep(&orders).map_err(failed())?,
-            source_ts_ms: downcast(keep(&batch.source_ts_ms).map_err(failed())?)?,
-            keys: downcast(keep(&keys).map_err(failed())?)?,
-            partitions: downcast(keep(&partitions).map_err(failed())?)?,
+            source: Arc::clone(&batch.source),
+            rows: batch.rows.clone(),
+            unsent: batch.unsent.clone(),
+            ops: batch.ops.clone(),
+            orders: with_epoch(&batch.orders, epoch)?,
+            source_ts_ms: batch.source_ts_ms.clone(),
+            keys,
+            partitions,
             origins: OriginRun {
                 topic: Arc::clone(&batch.topic),
-                partitions: kept.clone().map(|row| batch.partitions[row]).collect(),
-                offsets: kept.map(|row| batch.offsets[row]).collect(),
+                partitions: batch.partitions.clone(),
+                offsets: batch.offsets.clone(),
             },
-            rows,
         };
+        let part = part.filtered(taken)?;
         self.rows += part.ops.len();
         self.bytes += part.rows.get_array_memory_size() + part.keys.get_array_memory_size() + part.ops.len() * 48;
         self.parts.push(part);
@@ -98,7 +103,15 @@ impl Buffer {
 
     /// All changes in the table's columns.
     pub(crate) fn into_change_set(self, table: &SchemaRef, kind: OrderKind) -> Result<ChangeSet> {
-        let parts = self.parts;
+        let Self { parts, truncations, .. } = self;
+        let all = parts.iter().map(|part| part.ops.len()).sum::<usize>();
+        let truncation = |part: &Part| truncations.get(&part.source);
+        let parts = parts.into_iter().map(|part| match truncation(&part) {
+            Some(truncation) => part.not_covered_by(truncation),
+            None => Ok(part),
+        });
+        let parts = parts.collect::<Result<Vec<Part>>>()?;
+        let least = |part: &Part| truncation(part).map_or(OrderValue::Lowest, Truncation::order);
         let ops: Vec<Op> = parts.iter().flat_map(|part| part.ops.iter().copied()).collect();
         let orders = joined(parts.iter().map(|part| Arc::clone(&part.orders)).collect(), &kind.data_type())?;
         let mut table_columns = Vec::with_capacity(table.fields().len());
@@ -108,7 +121,10 @@ impl Buffer {
                 columns::OP => {
                     Some(Arc::new(ops.iter().map(|op| Some(op.letter())).collect::<StringArray>()) as ArrayRef)
                 }
-                columns::ORDER => Some(stored_orders(&orders)),
+                columns::ORDER => {
+                    let of_parts = parts.iter().map(|part| stored_orders(&part.orders, least(part)));
+                    Some(joined(of_parts.collect(), &kind.data_type())?)
+                }
                 columns::SOURCE_TS => Some(source_times(&parts)),
                 _ => None,
             };
@@ -123,6 +139,7 @@ impl Buffer {
             .map_err(Error::columns("join", "the changes of a commit"))?;
         let orders = Orders::of(&orders).ok_or_else(|| Error::corrupt(columns::ORDER, "neither long nor text"))?;
         Ok(ChangeSet {
+            covered: (all - ops.len()) as u64,
             columns,
             keys: downcast(joined(parts.iter().map(|p| Arc::new(p.keys.clone()) as _).collect(), &DataType::Utf8)?)?,
             partitions: downcast(joined(
@@ -135,6 +152,54 @@ impl Buffer {
             origins: Origins::new(parts.into_iter().map(|part| part.origins).collect()),
         })
     }
+}
+
+impl Part {
+    /// The changes for which the mask holds.
+    fn filtered(self, holds: &BooleanArray) -> Result<Self> {
+        if holds.true_count() == holds.len() {
+            return Ok(Self { unsent: self.unsent.into_iter().map(|mask| mask.filter(any)).collect(), ..self });
+        }
+        let failed = || Error::columns("filter", "changes");
+        let keep = |array: &dyn Array| filter(array, holds).map_err(failed());
+        let mask = |mask: &BooleanBuffer| -> BooleanBuffer {
+            mask.iter().zip(holds.values()).filter(|(_, holds)| *holds).map(|(mask, _)| mask).collect()
+        };
+        let kept = (0..holds.len()).filter(|row| holds.value(*row));
+        Ok(Self {
+            source: self.source,
+            rows: filter_record_batch(&self.rows, holds).map_err(failed())?,
+            unsent: self.unsent.iter().map(|unsent| unsent.as_ref().map(mask).filter(any)).collect(),
+            ops: kept.clone().map(|row| self.ops[row]).collect(),
+            orders: keep(&self.orders)?,
+            source_ts_ms: downcast(keep(&self.source_ts_ms)?)?,
+            keys: downcast(keep(&self.keys)?)?,
+            partitions: downcast(keep(&self.partitions)?)?,
+            origins: OriginRun {
+                topic: self.origins.topic,
+                partitions: kept.clone().map(|row| self.origins.partitions[row]).collect(),
+                offsets: kept.map(|row| self.origins.offsets[row]).collect(),
+            },
+        })
+    }
+
+    /// The changes that a truncate leaves.
+    fn not_covered_by(self, truncation: &Truncation) -> Result<Self> {
+        let orders = Orders::of(&self.orders).ok_or_else(|| Error::corrupt(columns::ORDER, "neither long nor text"))?;
+        let survives = |row: usize| {
+            // A snapshot's position lies.
+            let order = if self.ops[row] == Op::Snapshot { OrderValue::Lowest } else { orders.value(row) };
+            let source_time = self.source_ts_ms.is_valid(row).then(|| micros(self.source_ts_ms.value(row)));
+            !truncation.covers(order, source_time)
+        };
+        let survives: BooleanArray = (0..self.ops.len()).map(|row| Some(survives(row))).collect();
+        self.filtered(&survives)
+    }
+}
+
+/// Whether the mask holds anywhere.
+fn any(mask: &BooleanBuffer) -> bool {
+    mask.count_set_bits() > 0
 }
 
 /// The columns that the table has beside those of the source.
@@ -192,32 +257,6 @@ fn joined_masks(parts: &[Part], name: &str) -> Option<BooleanBuffer> {
 }
 
 fn source_times(parts: &[Part]) -> ArrayRef {
-    let micros = parts.iter().flat_map(|part| part.source_ts_ms.iter().map(|ms| ms.map(|ms| ms.saturating_mul(1000))));
+    let micros = parts.iter().flat_map(|part| part.source_ts_ms.iter().map(|ms| ms.map(micros)));
     Arc::new(micros.collect::<TimestampMicrosecondArray>().with_timezone("UTC"))
-}
-
-/// Orders as they are stored: where a change is judged by arrival and nothing was stored, the lowest.
-fn stored_orders(orders: &ArrayRef) -> ArrayRef {
-    match Orders::of(orders) {
-        Some(Orders::Long(long)) => Arc::new(long.iter().map(|order| order.or(Some(0))).collect::<Int64Array>()),
-        Some(Orders::Text(text)) => {
-            Arc::new(text.iter().map(|order| order.or(Some(LOWEST_TEXT))).collect::<StringArray>())
-        }
-        None => Arc::clone(orders),
-    }
-}
-
-fn with_epoch(orders: &ArrayRef, epoch: u8) -> Result<ArrayRef> {
-    let Some(Orders::Long(long)) = Orders::of(orders) else {
-        return Ok(Arc::clone(orders));
-    };
-    if let Some(wide) = long.iter().flatten().find(|order| !(0..=MAX_LONG_POSITION).contains(order)) {
-        let reason = format!("position {wide} does not fit 56 bits");
-        return Err(format(FormatError::Schema { column: columns::ORDER.to_owned(), reason }));
-    }
-    if epoch == 0 {
-        return Ok(Arc::clone(orders));
-    }
-    let epoch = i64::from(epoch) << 56;
-    Ok(Arc::new(long.unary::<_, arrow::datatypes::Int64Type>(|order| order | epoch)))
 }

@@ -8,9 +8,9 @@ use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use hudi_core::bloom::{BloomFilter, TYPE_CODE};
 use hudi_core::change::{OrderKind, Origin, columns};
-use hudi_core::commit::{CommitMetadata, WriteOperation, WriteStat};
+use hudi_core::commit::{CommitMetadata, WriteStat};
 use hudi_core::dead_letter::{DeadLetter, Original, Stage};
-use hudi_core::file_name::{BaseFileName, Marker, MarkerKind, WriteToken};
+use hudi_core::file_name::{BaseFileName, FileId, Marker, MarkerKind, WriteToken};
 use hudi_core::instant::{Action, Instant, InstantTime};
 use hudi_core::layout;
 use hudi_core::partition_metadata::PartitionMetadata;
@@ -69,16 +69,18 @@ impl Flush<'_> {
 
     async fn plan(&mut self) -> Result<(Arc<ChangeSet>, Plan)> {
         let session = &mut *self.session;
+        let truncation = session.buffer.truncation().cloned();
         let columns = match &session.columns {
-            Some(columns) if session.buffer.rows() > 0 => Arc::clone(columns),
+            Some(columns) if session.buffer.rows() > 0 || truncation.is_some() => Arc::clone(columns),
             _ => Arc::new(Schema::empty()),
         };
         let kind = columns.field_with_name(columns::ORDER).ok().and_then(|f| OrderKind::of(f.data_type()));
         let (buffer, table_columns) = (std::mem::take(&mut session.buffer), Arc::clone(&columns));
         let join = move || buffer.into_change_set(&table_columns, kind.unwrap_or(OrderKind::Long));
         let changes = Arc::new(session.parts.compute.run(join).await?);
-        if changes.ops.is_empty() {
-            return Ok((changes, Plan::default()));
+        if changes.ops.is_empty() && truncation.is_none() {
+            let plan = Plan { ignored: changes.covered, ..Plan::default() };
+            return Ok((changes, plan));
         }
         let planner = Planner {
             store: &session.parts.store,
@@ -91,6 +93,7 @@ impl Flush<'_> {
             order_column: columns.index_of(columns::ORDER).map_err(Error::columns("plan", "a commit"))?,
             deletes_must_be_found: table::is_immutable(&session.table.properties)
                 && session.index != Index::GlobalSimple,
+            truncation: truncation.as_ref(),
         };
         let plan = planner.plan_all(&session.table).await?;
         Ok((changes, plan))
@@ -116,11 +119,12 @@ impl Flush<'_> {
     async fn write(self, changes: Arc<ChangeSet>, plan: Plan) -> Result<CommitOutcome> {
         let session = self.session;
         let store = session.parts.store.clone();
-        let requested = request(&store, &session.table.timeline, &*session.parts.clock).await?;
+        let (action, operation_type) = (plan.action(), plan.operation());
+        let requested = request(&store, &session.table.timeline, action, &*session.parts.clock).await?;
         let instant = requested.time();
-        let ignored_changes = plan.ignored;
+        let Plan { ignored: ignored_changes, replaced, replaced_rows, .. } = plan;
         let jobs = jobs(plan.files, instant, &*session.parts.clock);
-        let mut metadata = CommitMetadata { operation_type: WriteOperation::Upsert, ..CommitMetadata::default() };
+        let mut metadata = CommitMetadata { operation_type, ..CommitMetadata::default() };
         for job in &jobs {
             metadata.add(announced(job));
         }
@@ -131,7 +135,7 @@ impl Flush<'_> {
         write_dead_letters(&store, instant, &letters).await?;
         let written = write_files(session, &changes, jobs, instant).await?;
 
-        let mut metadata = CommitMetadata { operation_type: WriteOperation::Upsert, ..CommitMetadata::default() };
+        let mut metadata = CommitMetadata { operation_type, ..CommitMetadata::default() };
         metadata.extra_metadata.extend(self.positions);
         if let Some(columns) = &session.columns {
             let schema = avro::to_avro(session.table.properties.name(), columns).map_err(format)?;
@@ -143,23 +147,39 @@ impl Flush<'_> {
         for stat in &written {
             metadata.add(stat.clone());
         }
+        if action == Action::ReplaceCommit {
+            metadata.partition_to_replace_file_ids = Some(replaced.clone());
+        }
         if inflight.complete(&metadata).await? == Completed::Taken {
             return Ok(CommitOutcome::Conflicted { with: instant });
         }
-        session.table = next_table(&session.table, session.columns.clone(), instant);
-        Ok(CommitOutcome::Committed(summed(instant, &written, ignored_changes, letters.len())))
+        let done = Instant::requested(instant, action).completed(None);
+        session.table = next_table(&session.table, session.columns.clone(), done, &replaced)?;
+        let mut committed = summed(instant, &written, ignored_changes, letters.len());
+        committed.deleted_rows += replaced_rows;
+        Ok(CommitOutcome::Committed(committed))
     }
 }
 
 /// Where a commit names the attempt that made it.
 const ATTEMPT_KEY: &str = "cdc.attempt";
 
-/// The table after a commit of ours: only its timeline and columns are others.
-fn next_table(table: &Table, columns: Option<SchemaRef>, instant: InstantTime) -> Table {
-    let ours = Instant::requested(instant, Action::Commit).completed(None);
+/// The table after a commit of ours: only its timeline, its columns and the file groups that are no more are others.
+fn next_table(
+    table: &Table,
+    columns: Option<SchemaRef>,
+    ours: Instant,
+    replaced: &BTreeMap<String, Vec<String>>,
+) -> Result<Table> {
     let instants = table.timeline.instants().iter().copied().chain([ours]);
     let timeline = Timeline::from_instants(table.timeline.layout(), instants);
-    Table { timeline, columns, ..table.clone() }
+    let mut next = Table { timeline, columns, ..table.clone() };
+    for (partition, ids) in replaced {
+        for id in ids {
+            next.replaced.insert((partition.clone(), FileId::parse(id).map_err(format)?));
+        }
+    }
+    Ok(next)
 }
 
 /// Names the files. The write token is drawn: a late put of an attempt that died meets no name of ours.

@@ -27,8 +27,12 @@ const NO_KEY: &str = "the table has no key that tells which row is meant: name i
 /// Derives keys and partition paths.
 ///
 /// Under a global index the stored row tells what the change does not: a delete's partition, and partition columns that were
-/// not sent. In a table without a key new rows have empty ones for now, and changes of others are refused.
+/// not sent. Truncates have neither. In a table without a key new rows have empty ones for now, and changes of others are refused.
 pub(crate) fn keys_of(spec: &KeySpec, index: Index, batch: &ChangeBatch) -> Result<Keyed> {
+    if batch.ops.iter().all(|op| *op == Op::Truncate) {
+        let nothing = || StringArray::new_null(batch.num_rows());
+        return Ok(Keyed { keys: nothing(), partitions: nothing(), refused: BTreeMap::new() });
+    }
     let found_by_key = index == Index::GlobalSimple;
     let mut refused: BTreeMap<usize, String> = BTreeMap::new();
     let keys = match spec.is_keyless() {
@@ -60,6 +64,8 @@ pub(crate) fn keys_of(spec: &KeySpec, index: Index, batch: &ChangeBatch) -> Resu
             }
         }
     }
+    // A truncate speaks of no row.
+    refused.retain(|row, _| batch.ops[*row] != Op::Truncate);
     let valid = (0..batch.num_rows()).map(|row| Some(!refused.contains_key(&row))).collect::<BooleanArray>();
     Ok(Keyed { keys: masked(&keys, &valid)?, partitions, refused })
 }
@@ -81,7 +87,7 @@ fn partitions_of_written(
     batch: &ChangeBatch,
     refused: &mut BTreeMap<usize, String>,
 ) -> Result<StringArray> {
-    let is_delete: BooleanArray = batch.ops.iter().map(|op| Some(*op == Op::Delete)).collect();
+    let is_delete: BooleanArray = batch.ops.iter().map(|op| Some(matches!(op, Op::Delete | Op::Truncate))).collect();
     let nowhere = || empty(batch.num_rows());
     if is_delete.false_count() == 0 {
         return Ok(nowhere());

@@ -16,6 +16,7 @@ mod buffer;
 mod builder;
 mod changes;
 mod check;
+mod clearing;
 mod clock;
 mod commit;
 mod components;
@@ -28,6 +29,7 @@ mod fold;
 mod index;
 mod keying;
 mod lock;
+mod orders;
 mod outcome;
 mod placing;
 mod plan;
@@ -38,6 +40,7 @@ mod store;
 mod table;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+mod truncation;
 mod types;
 mod writer;
 

@@ -12,6 +12,8 @@ pub struct Taken {
     pub upserts: u64,
     /// Deletes that wait for the commit.
     pub deletes: u64,
+    /// Truncates: rows from before go with the commit, unless the table knows of a later one.
+    pub truncates: u64,
     /// Changes that the broker sent again: below the checkpoint's offset.
     pub covered: u64,
     /// Changes that the source's connector sent again: by the checkpoint's mark.

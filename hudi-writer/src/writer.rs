@@ -22,6 +22,7 @@ use crate::outcome::{CommitOutcome, Refused, Taken};
 use crate::session::Session;
 use crate::settings::Index;
 use crate::table::{self, Table, gate_for_writing, read_history, stored_index};
+use crate::truncation::{Truncation, note_truncates};
 use crate::types::with_table_types;
 
 /// Writes one table: made by a [`WriterBuilder`](crate::WriterBuilder). One commit at a time; concurrency is inside a call.
@@ -125,15 +126,27 @@ impl TableWriter {
             .judge(batch)
             .map_err(|back| Error::SourceWentBack { source_name: back.source.to_string(), origin: back.origin })?;
         let Keyed { keys, partitions, refused } = keys_of(&self.session.keys, self.session.index, batch)?;
-        let refused = refused.into_iter().filter(|(row, _)| verdicts[*row] == Verdict::New);
-        let refused = refused.map(|(row, reason)| Refused { origin: batch.origin(row), stage: Stage::Key, reason });
-        let refused = refused.collect();
-        let is_taken = |row: usize| verdicts[row] == Verdict::New && keys.is_valid(row) && partitions.is_valid(row);
+        let truncates = note_truncates(batch, &verdicts, &mut checkpoint)?;
+        let truncation = Truncation::of(&checkpoint, &batch.source, batch.order_kind())?;
+        let refused_as = |stage| move |(row, reason)| Refused { origin: batch.origin(row), stage, reason };
+        let refused_rows = refused.into_iter().filter(|(row, _)| verdicts[*row] == Verdict::New);
+        let refused_truncates = truncates.refused.len() as u64;
+        let refused = refused_rows.map(refused_as(Stage::Key));
+        let refused = refused.chain(truncates.refused.into_iter().map(refused_as(Stage::Write))).collect();
+        let is_taken = |row: usize| {
+            let speaks_of_a_row = batch.ops[row] != Op::Truncate;
+            verdicts[row] == Verdict::New && speaks_of_a_row && keys.is_valid(row) && partitions.is_valid(row)
+        };
         let taken: BooleanArray = (0..batch.num_rows()).map(|row| Some(is_taken(row))).collect();
         let epoch = checkpoint.epoch(&batch.source);
+        if let Some(truncation) = truncation {
+            self.session.buffer.truncate(&batch.source, truncation, truncates.any_new);
+        }
         self.session.buffer.add(batch, &taken, keys, partitions, epoch)?;
         (self.checkpoint, self.session.columns) = (checkpoint, Some(columns));
-        Ok(counted(batch, &verdicts, &taken, refused))
+        let mut counts = counted(batch, &verdicts, &taken, refused);
+        counts.truncates -= refused_truncates;
+        Ok(counts)
     }
 
     fn columns_with(&self, batch: &ChangeBatch) -> Result<SchemaRef> {
@@ -229,6 +242,7 @@ fn counted(batch: &ChangeBatch, verdicts: &[Verdict], taken: &BooleanArray, refu
         match (verdict, batch.ops[row]) {
             (Verdict::Covered, _) => counts.covered += 1,
             (Verdict::Redelivered, _) => counts.redelivered += 1,
+            (Verdict::New, Op::Truncate) => counts.truncates += 1,
             (Verdict::New, _) if !taken.value(row) => {}
             (Verdict::New, Op::Delete) => counts.deletes += 1,
             (Verdict::New, _) => counts.upserts += 1,

@@ -41,10 +41,12 @@ pub(crate) enum Completed {
     Taken,
 }
 
-/// Draws an instant above all others and requests a commit.
+/// Draws an instant above all others and requests it. `action`: a commit, or a replace commit (whose requested object holds
+/// nothing either: it has no plan).
 pub(crate) async fn request<'a>(
     store: &'a TableStore,
     timeline: &Timeline,
+    action: Action,
     clock: &dyn Clock,
 ) -> Result<Requested<'a>> {
     let layout = timeline.layout();
@@ -53,7 +55,7 @@ pub(crate) async fn request<'a>(
         None => InstantTime::from_millis(clock.now_ms()),
     };
     for _ in 0..DRAWS {
-        let instant = Instant::requested(time, Action::Commit);
+        let instant = Instant::requested(time, action);
         match store.create_once(&layout::timeline_file(layout, &instant), Bytes::new()).await? {
             Created::Ours => return Ok(Requested { store, layout, instant }),
             Created::Taken => time = time.next(clock.now_ms()),

@@ -21,7 +21,12 @@ pub(crate) async fn heal(store: &TableStore, timeline: &Timeline) -> Result<Vec<
     for instant in timeline.pending().rev() {
         match instant.action {
             Action::Commit => {
-                undo(store, timeline, instant.time).await?;
+                undo(store, timeline, instant.time, instant.action).await?;
+                healed.push(instant.time);
+            }
+            // One without a plan is a write like any other.
+            Action::ReplaceCommit if !has_plan(store, timeline, instant.time).await? => {
+                undo(store, timeline, instant.time, instant.action).await?;
                 healed.push(instant.time);
             }
             Action::Clean | Action::Rollback | Action::Savepoint | Action::Indexing => {}
@@ -36,7 +41,14 @@ pub(crate) async fn heal(store: &TableStore, timeline: &Timeline) -> Result<Vec<
     Ok(healed)
 }
 
-async fn undo(store: &TableStore, timeline: &Timeline, time: InstantTime) -> Result<()> {
+/// Whether a replace commit was planned for somebody to carry out. Nothing is in the requested object of ours.
+async fn has_plan(store: &TableStore, timeline: &Timeline, time: InstantTime) -> Result<bool> {
+    let requested = Instant::requested(time, Action::ReplaceCommit);
+    let content = store.get(&layout::timeline_file(timeline.layout(), &requested)).await?;
+    Ok(content.is_none_or(|content| !content.is_empty()))
+}
+
+async fn undo(store: &TableStore, timeline: &Timeline, time: InstantTime, action: Action) -> Result<()> {
     tracing::warn!(instant = %time, "rolling back a commit that never completed");
     let mut files = markers::read(store, time).await?;
     let listed = store.list("").await?;
@@ -46,7 +58,7 @@ async fn undo(store: &TableStore, timeline: &Timeline, time: InstantTime) -> Res
     files.dedup();
     store.delete_all(files).await?;
     markers::remove(store, time).await?;
-    let requested = Instant::requested(time, Action::Commit);
+    let requested = Instant::requested(time, action);
     for state in [requested.inflight(), requested] {
         store.delete(&layout::timeline_file(timeline.layout(), &state)).await?;
     }

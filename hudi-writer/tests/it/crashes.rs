@@ -17,7 +17,12 @@ fn commits() -> Vec<(i64, Vec<Change>)> {
     let insert = (0..12).map(|id| Change::new(Op::Insert, id, 1)).collect();
     let upsert = (6..18).map(|id| Change::new(Op::Update, id, 2)).collect();
     let delete = (0..9).step_by(2).map(|id| Change::new(Op::Delete, id, 3)).collect();
-    vec![(0, insert), (12, upsert), (24, delete)]
+    // Later than all before it.
+    let truncate = Change::truncate(4).at(1000);
+    let refill =
+        vec![truncate, Change::new(Op::Insert, 50, 5), Change::new(Op::Insert, 51, 3), Change::new(Op::Insert, 3, 5)];
+    let go_on = vec![Change::new(Op::Update, 50, 6), Change::new(Op::Insert, 52, 6)];
+    vec![(0, insert), (12, upsert), (24, delete), (29, refill), (33, go_on)]
 }
 
 /// The models after no commit, the first, the second, …
@@ -25,18 +30,18 @@ fn models() -> Vec<Model> {
     let mut models = vec![Model::default()];
     for (_, changes) in commits() {
         let mut model = models.last().unwrap().clone();
-        changes.iter().for_each(|change| model.apply(change));
-        model.committed();
+        model.commit(&changes);
         models.push(model);
     }
     models
 }
 
-fn tables() -> [NewTable; 3] {
+fn tables() -> [NewTable; 4] {
     [
         NewTable::new("t", ["id"]),
         NewTable::new("t", ["id"]).index(Index::Bucket(std::num::NonZeroU32::new(2).unwrap())),
         NewTable::new("t", ["region", "id"]).partition_by(["region"]),
+        NewTable::new("t", ["id"]).partition_by(["region"]),
     ]
 }
 
@@ -106,7 +111,8 @@ async fn so_does_a_folder() {
 #[tokio::test]
 async fn a_recovery_that_dies_is_healed_by_the_next() {
     let table = &tables()[0];
-    for dies_at in [6, 7, 8, 9] {
+    // In the second commit, and in that which replaces.
+    for dies_at in [6, 7, 8, 9, 22, 23, 24, 25, 26, 27, 28, 29] {
         for lives in 0..8 {
             let url = format!("memory:///recovery/{dies_at}/{lives}");
             let inner: Arc<dyn ObjectStore> = Arc::new(InMemory::new());

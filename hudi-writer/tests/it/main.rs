@@ -7,4 +7,5 @@ mod gates;
 mod keyless;
 mod model;
 mod moves;
+mod truncates;
 mod upserts;

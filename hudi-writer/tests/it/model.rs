@@ -24,12 +24,17 @@ pub(crate) struct Change {
     pub(crate) name: Option<Option<String>>,
     pub(crate) amount: Option<i64>,
     pub(crate) order: i64,
+    /// When the source committed it, in milliseconds after [`EPOCH_MS`]. `None`: as many as its offset.
+    pub(crate) time: Option<i64>,
 }
+
+/// The beginning of the tests' time.
+const EPOCH_MS: i64 = 1_700_000_000_000;
 
 impl Change {
     pub(crate) fn new(op: Op, id: i64, order: i64) -> Self {
         let name = Some(Some(format!("name {id} at {order}")));
-        Self { op, id, region: Some(format!("r{}", id % 3)), name, amount: Some(order * 10), order }
+        Self { op, id, region: Some(format!("r{}", id % 3)), name, amount: Some(order * 10), order, time: None }
     }
 
     pub(crate) fn without_name(self) -> Self {
@@ -40,6 +45,15 @@ impl Change {
         Self { region: Some(region.into()), ..self }
     }
 
+    pub(crate) fn at(self, time: i64) -> Self {
+        Self { time: Some(time), ..self }
+    }
+
+    /// The source empties its table.
+    pub(crate) fn truncate(order: i64) -> Self {
+        Self { op: Op::Truncate, id: 0, region: None, name: None, amount: None, order, time: Some(order) }
+    }
+
     pub(crate) fn without_region(self) -> Self {
         Self { region: None, ..self }
     }
@@ -47,20 +61,45 @@ impl Change {
 
 /// What the table must hold: rows with their order, by key. Within a commit a delete is remembered, beyond it is not.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Model(pub(crate) BTreeMap<i64, (Row, i64)>, BTreeMap<i64, i64>);
+pub(crate) struct Model {
+    pub(crate) stored: BTreeMap<i64, (Row, i64)>,
+    deleted: BTreeMap<i64, i64>,
+    /// Source times of the stored rows, where changes tell them.
+    times: BTreeMap<i64, i64>,
+    /// The last truncate: order and time.
+    truncated: Option<(i64, i64)>,
+}
 
 impl Model {
+    /// Applies all changes of a commit as the table must: truncates first, whenever they came.
+    pub(crate) fn commit(&mut self, changes: &[Change]) {
+        let truncates = changes.iter().filter(|change| change.op == Op::Truncate);
+        self.truncated = truncates.map(|t| (t.order, t.time.unwrap())).chain(self.truncated).max();
+        let covered = |order, time: &i64| self.truncated.is_some_and(|(at, then)| order < at && *time <= then);
+        let gone = self.stored.iter().filter(|(id, (_, order))| covered(*order, self.times.get(*id).unwrap_or(&0)));
+        for id in gone.map(|(id, _)| *id).collect::<Vec<_>>() {
+            self.stored.remove(&id);
+        }
+        changes.iter().for_each(|change| self.apply(change));
+        self.committed();
+    }
+
     /// Applies a change as the table must.
     pub(crate) fn apply(&mut self, change: &Change) {
-        let stored = self.0.get(&change.id);
-        let deleted = self.1.get(&change.id).copied().unwrap_or(i64::MIN);
+        let own = if change.op == Op::Snapshot { 0 } else { change.order };
+        let covered = |(at, then)| own < at && change.time.unwrap_or(0) <= then;
+        if change.op == Op::Truncate || self.truncated.is_some_and(covered) {
+            return;
+        }
+        let stored = self.stored.get(&change.id);
+        let deleted = self.deleted.get(&change.id).copied().unwrap_or(i64::MIN);
         let order = stored.map_or(deleted, |(_, order)| *order);
         if change.op != Op::Snapshot && change.order < order {
             return;
         }
         if change.op == Op::Delete {
-            self.0.remove(&change.id);
-            self.1.insert(change.id, change.order);
+            self.stored.remove(&change.id);
+            self.deleted.insert(change.id, change.order);
             return;
         }
         let name = match (&change.name, stored) {
@@ -69,36 +108,44 @@ impl Model {
             (None, None) => return,
         };
         let Some(region) = change.region.clone().or_else(|| Some(stored?.0.0.clone())) else { return };
-        let order = if change.op == Op::Snapshot { order.max(0) } else { change.order };
-        self.0.insert(change.id, ((region, name, change.amount), order));
+        let least = self.truncated.map_or(0, |(at, _)| at);
+        let order = match change.op {
+            Op::Snapshot if order == i64::MIN => least,
+            Op::Snapshot => order,
+            _ => change.order,
+        };
+        self.stored.insert(change.id, ((region, name, change.amount), order));
+        self.times.insert(change.id, change.time.unwrap_or(0));
     }
 
     /// A commit ends.
     pub(crate) fn committed(&mut self) {
-        self.1.clear();
+        self.deleted.clear();
     }
 
     pub(crate) fn rows(&self) -> BTreeMap<i64, Row> {
-        self.0.iter().map(|(id, (row, _))| (*id, row.clone())).collect()
+        self.stored.iter().map(|(id, (row, _))| (*id, row.clone())).collect()
     }
 }
 
 /// Changes at offsets from `first_offset` on.
 pub(crate) fn batch(changes: &[Change], first_offset: i64) -> ChangeBatch {
     let rows = changes.len();
+    let speaks_of_a_row = |change: &Change| change.op != Op::Truncate;
     let mut names = StringBuilder::new();
     changes.iter().for_each(|change| names.append_option(change.name.clone().flatten()));
     let columns: [(&str, ArrayRef); 4] = [
-        ("id", Arc::new(changes.iter().map(|c| Some(c.id)).collect::<Int64Array>())),
+        ("id", Arc::new(changes.iter().map(|c| speaks_of_a_row(c).then_some(c.id)).collect::<Int64Array>())),
         ("region", Arc::new(changes.iter().map(|c| c.region.as_deref()).collect::<StringArray>())),
         ("name", Arc::new(names.finish())),
         ("amount", Arc::new(changes.iter().map(|c| c.amount).collect::<Int64Array>())),
     ];
     let fields: Vec<Field> =
         columns.iter().map(|(name, column)| Field::new(*name, column.data_type().clone(), true)).collect();
+    let is_upsert = |change: &Change| speaks_of_a_row(change) && change.op != Op::Delete;
     let mask = |unsent: BooleanBuffer| (unsent.count_set_bits() > 0).then_some(unsent);
-    let unsent_regions: BooleanBuffer = changes.iter().map(|c| c.region.is_none() && c.op != Op::Delete).collect();
-    let unsent_names: BooleanBuffer = changes.iter().map(|c| c.name.is_none() && c.op != Op::Delete).collect();
+    let unsent_regions: BooleanBuffer = changes.iter().map(|c| c.region.is_none() && is_upsert(c)).collect();
+    let unsent_names: BooleanBuffer = changes.iter().map(|c| c.name.is_none() && is_upsert(c)).collect();
     ChangeBatch {
         topic: "shop.orders".into(),
         source: "shop".into(),
@@ -116,7 +163,7 @@ pub(crate) fn batch(changes: &[Change], first_offset: i64) -> ChangeBatch {
         partitions: vec![0; rows],
         offsets: (first_offset..).take(rows).collect(),
         positions: (first_offset..).take(rows).map(|at| Some(StreamPosition([at as u64, 0, 0]))).collect(),
-        source_ts_ms: (first_offset..).take(rows).map(|at| Some(1_700_000_000_000 + at)).collect(),
+        source_ts_ms: (first_offset..).zip(changes).map(|(at, c)| Some(EPOCH_MS + c.time.unwrap_or(at))).collect(),
         fingerprints: (first_offset..).take(rows).map(|at| at as u64).collect(),
     }
 }
@@ -144,7 +191,7 @@ pub(crate) async fn assert_is(table: &Table, model: &Model) {
     assert_eq!(rows_of(table).await, model.rows());
     let report = check_table(table).await.unwrap();
     assert_eq!(report.problems, Vec::<String>::new());
-    assert_eq!(report.rows, model.0.len() as u64);
+    assert_eq!(report.rows, model.stored.len() as u64);
 }
 
 /// A message for every origin.
@@ -160,12 +207,13 @@ pub(crate) async fn commit(writer: &mut TableWriter) -> Committed {
     }
 }
 
-/// A clock that stands still, and ids that count.
+/// A clock that stands still, and ids that count: no two clocks give the same.
 #[derive(Debug, Default)]
 pub(crate) struct StillClock {
-    ids: AtomicU64,
     now_ms: AtomicI64,
 }
+
+static IDS: AtomicU64 = AtomicU64::new(0);
 
 impl Clock for StillClock {
     fn now_ms(&self) -> i64 {
@@ -173,7 +221,7 @@ impl Clock for StillClock {
     }
 
     fn unique_id(&self) -> u128 {
-        u128::from(self.ids.fetch_add(1, Ordering::SeqCst)) << 64 | 1
+        u128::from(IDS.fetch_add(1, Ordering::SeqCst)) << 64 | 1
     }
 }
 
