@@ -8,7 +8,7 @@ use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, StringArra
 use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::{DataType, Field, Int64Type, Schema};
 use futures::TryStreamExt;
-use hudi_core::change::{ChangeBatch, Op, Origin, StreamPosition};
+use hudi_core::change::{ChangeBatch, Op, Origin, StreamPosition, columns};
 use hudi_core::dead_letter::Original;
 use hudi_writer::{Clock, CommitOutcome, Committed, ReadOptions, Table, TableWriter, check_table};
 
@@ -134,14 +134,14 @@ pub(crate) fn batch(changes: &[Change], first_offset: i64) -> ChangeBatch {
     let speaks_of_a_row = |change: &Change| change.op != Op::Truncate;
     let mut names = StringBuilder::new();
     changes.iter().for_each(|change| names.append_option(change.name.clone().flatten()));
-    let columns: [(&str, ArrayRef); 4] = [
+    let own: [(&str, ArrayRef); 4] = [
         ("id", Arc::new(changes.iter().map(|c| speaks_of_a_row(c).then_some(c.id)).collect::<Int64Array>())),
         ("region", Arc::new(changes.iter().map(|c| c.region.as_deref()).collect::<StringArray>())),
         ("name", Arc::new(names.finish())),
         ("amount", Arc::new(changes.iter().map(|c| c.amount).collect::<Int64Array>())),
     ];
     let fields: Vec<Field> =
-        columns.iter().map(|(name, column)| Field::new(*name, column.data_type().clone(), true)).collect();
+        own.iter().map(|(name, column)| Field::new(*name, column.data_type().clone(), true)).collect();
     let is_upsert = |change: &Change| speaks_of_a_row(change) && change.op != Op::Delete;
     let mask = |unsent: BooleanBuffer| (unsent.count_set_bits() > 0).then_some(unsent);
     let unsent_regions: BooleanBuffer = changes.iter().map(|c| c.region.is_none() && is_upsert(c)).collect();
@@ -152,11 +152,8 @@ pub(crate) fn batch(changes: &[Change], first_offset: i64) -> ChangeBatch {
         identity: None,
         run: Some("run 1".into()),
         key_columns: vec!["id".to_owned()],
-        rows: RecordBatch::try_new(
-            Arc::new(Schema::new(fields)),
-            columns.into_iter().map(|(_, column)| column).collect(),
-        )
-        .unwrap(),
+        rows: RecordBatch::try_new(Arc::new(Schema::new(fields)), own.into_iter().map(|(_, column)| column).collect())
+            .unwrap(),
         ops: changes.iter().map(|c| c.op).collect(),
         orders: Arc::new(changes.iter().map(|c| (c.op != Op::Snapshot).then_some(c.order)).collect::<Int64Array>()),
         unsent: vec![None, mask(unsent_regions), mask(unsent_names), None],
@@ -186,9 +183,20 @@ pub(crate) async fn rows_of(table: &Table) -> BTreeMap<i64, Row> {
     rows
 }
 
+/// The orders that the table stores, by key.
+async fn orders_of(table: &Table) -> BTreeMap<i64, i64> {
+    let options = ReadOptions { columns: Some(vec!["id".to_owned(), columns::ORDER.to_owned()]), meta_columns: false };
+    // Before the first row there are no columns to name.
+    let Ok(batches) = table.snapshot(&options).await else { return BTreeMap::new() };
+    let batches: Vec<RecordBatch> = batches.try_collect().await.unwrap();
+    let long = |batch: &RecordBatch, column| batch.column(column).as_primitive::<Int64Type>().values().to_vec();
+    batches.iter().flat_map(|batch| long(batch, 0).into_iter().zip(long(batch, 1))).collect()
+}
+
 /// The table is the model, and is sound.
 pub(crate) async fn assert_is(table: &Table, model: &Model) {
     assert_eq!(rows_of(table).await, model.rows());
+    assert_eq!(orders_of(table).await, model.stored.iter().map(|(id, (_, order))| (*id, *order)).collect());
     let report = check_table(table).await.unwrap();
     assert_eq!(report.problems, Vec::<String>::new());
     assert_eq!(report.rows, model.stored.len() as u64);

@@ -298,6 +298,21 @@ async fn statistics_and_rows_tell_the_same() {
 }
 
 #[tokio::test]
+async fn files_of_which_nothing_is_left_are_not_read() {
+    let mut shop = Shop::new(&NewTable::new("t", ["region", "id"]).partition_by(["region"])).await;
+    shop.commit(&inserts(0..300, 10)).await;
+    for file in shop.writer.table().files().await.unwrap() {
+        let path = shop.folder.path().join(&file.path);
+        let mut bytes = std::fs::read(&path).unwrap();
+        let end = bytes.len() / 3;
+        bytes[4..end].fill(0xff);
+        std::fs::write(&path, bytes).unwrap();
+    }
+    let committed = shop.commit(&[Change::truncate(20), change(Op::Insert, 1, 30)]).await;
+    assert_eq!((committed.deleted_rows, committed.inserted_rows), (300, 1));
+}
+
+#[tokio::test]
 async fn a_truncate_that_cannot_be_followed_is_refused() {
     let mut shop = Shop::plain().await;
     shop.commit(&inserts(0..3, 10)).await;
