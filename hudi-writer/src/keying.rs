@@ -51,23 +51,30 @@ pub(crate) fn keys_of(spec: &KeySpec, index: Index, batch: &ChangeBatch) -> Resu
             partitions.paths
         }
     };
-    let partition_fields = spec.partition_fields.iter().filter(|_| !found_by_key);
-    for name in spec.record_key_fields.iter().chain(partition_fields) {
-        let column = batch.rows.schema_ref().index_of(name).ok();
-        let Some(mask) = column.and_then(|column| batch.unsent[column].as_ref()) else { continue };
-        refused.extend(mask.set_indices().map(|row| (row, format!("the source did not send `{name}`"))));
-    }
+    let needed_partitions: &[String] = if found_by_key { &[] } else { &spec.partition_fields };
+    refuse_unsent(batch, spec.record_key_fields.iter().chain(needed_partitions), &mut refused);
     if let Index::Bucket(_) = index {
-        for (row, key) in keys.iter().enumerate().filter_map(|(row, key)| Some((row, key?))) {
-            if let Err(reason) = bucket_safe(key, &spec.record_key_fields) {
-                refused.insert(row, reason);
-            }
-        }
+        let unsafe_key =
+            |(row, key): (usize, Option<&str>)| Some((row, bucket_safe(key?, &spec.record_key_fields).err()?));
+        refused.extend(keys.iter().enumerate().filter_map(unsafe_key));
     }
     // A truncate speaks of no row.
     refused.retain(|row, _| batch.ops[*row] != Op::Truncate);
     let valid = (0..batch.num_rows()).map(|row| Some(!refused.contains_key(&row))).collect::<BooleanArray>();
     Ok(Keyed { keys: masked(&keys, &valid)?, partitions, refused })
+}
+
+/// Refuses rows of which a named column was not sent.
+fn refuse_unsent<'a>(
+    batch: &ChangeBatch,
+    names: impl Iterator<Item = &'a String>,
+    refused: &mut BTreeMap<usize, String>,
+) {
+    for name in names {
+        let column = batch.rows.schema_ref().index_of(name).ok();
+        let Some(mask) = column.and_then(|column| batch.unsent[column].as_ref()) else { continue };
+        refused.extend(mask.set_indices().map(|row| (row, format!("the source did not send `{name}`"))));
+    }
 }
 
 /// Empty keys of rows that are new; all others are refused.

@@ -177,7 +177,7 @@ impl TableWriter {
         Err(Error::refused(
             format!("partition {second} of {} beside another, in a table without a key", batch.topic),
             "a change that the source's connector sends again by another partition would be a second row: name the \
-             key's columns, or allow it (`keyless_partitions`)",
+             key's columns, or allow it (--keyless-partitions)",
         ))
     }
 

@@ -48,6 +48,9 @@ struct Arguments {
     /// global-simple where a partition column is neither part of the key nor immutable, else simple.
     #[arg(long)]
     index: Option<IndexOption>,
+    /// A table without a key takes several partitions of the topic: what is sent again by another of them is a second row.
+    #[arg(long)]
+    keyless_partitions: bool,
     /// Commits whenever so many changes wait. Default: by bytes, and at the end.
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     commit_every_rows: Option<u64>,
@@ -83,7 +86,11 @@ async fn main() -> ExitCode {
 async fn replay(arguments: Arguments) -> Result<(), Failure> {
     let declared = declared(&arguments)?;
     let topic = topic(&arguments, declared.as_ref())?;
-    let settings = WriterSettings { pipeline: arguments.pipeline.clone(), ..WriterSettings::default() };
+    let settings = WriterSettings {
+        pipeline: arguments.pipeline.clone(),
+        keyless_partitions: arguments.keyless_partitions,
+        ..WriterSettings::default()
+    };
     let builder = TableWriter::builder(&arguments.table).settings(settings);
     let make = |writer: Option<&TableWriter>| decoder(&arguments, declared.as_ref(), writer);
     let mut pipeline = Pipeline::open(builder, template(&arguments), make)

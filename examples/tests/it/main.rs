@@ -11,6 +11,8 @@ mod shop;
 #[cfg(test)]
 mod tidy;
 #[cfg(test)]
+mod truncates;
+#[cfg(test)]
 mod truth;
 
 // Where the captures are, and how a cell is compared with the database's own value: the decoders' tests say it once for all.
