@@ -215,6 +215,15 @@ pub(crate) async fn commit(writer: &mut TableWriter) -> Committed {
     }
 }
 
+/// Makes the rows of a base file unreadable; its footer stays.
+pub(crate) fn damage_rows(path: &std::path::Path) {
+    let mut bytes = std::fs::read(path).unwrap();
+    let (_, [a, b, c, d, ..]) = bytes.split_last_chunk::<8>().unwrap();
+    let end = bytes.len() - 8 - u32::from_le_bytes([*a, *b, *c, *d]) as usize;
+    bytes[4..end].fill(0xff);
+    std::fs::write(path, bytes).unwrap();
+}
+
 /// A clock that stands still, and ids that count: no two clocks give the same.
 #[derive(Debug, Default)]
 pub(crate) struct StillClock {

@@ -7,7 +7,7 @@ use hudi_core::commit::{CommitMetadata, WriteOperation};
 use hudi_core::instant::Action;
 use hudi_writer::{CommitOutcome, Committed, Index, NewTable, Table, TableWriter, WriterSettings};
 
-use crate::model::{Change, Model, Seeded, any_original, assert_is, batch, commit};
+use crate::model::{Change, Model, Seeded, any_original, assert_is, batch, commit, damage_rows};
 
 /// A table, its model, and how far both got.
 struct Shop {
@@ -302,11 +302,7 @@ async fn files_of_which_nothing_is_left_are_not_read() {
     let mut shop = Shop::new(&NewTable::new("t", ["region", "id"]).partition_by(["region"])).await;
     shop.commit(&inserts(0..300, 10)).await;
     for file in shop.writer.table().files().await.unwrap() {
-        let path = shop.folder.path().join(&file.path);
-        let mut bytes = std::fs::read(&path).unwrap();
-        let end = bytes.len() / 3;
-        bytes[4..end].fill(0xff);
-        std::fs::write(&path, bytes).unwrap();
+        damage_rows(&shop.folder.path().join(&file.path));
     }
     let committed = shop.commit(&[Change::truncate(20), change(Op::Insert, 1, 30)]).await;
     assert_eq!((committed.deleted_rows, committed.inserted_rows), (300, 1));
