@@ -7,7 +7,7 @@ use std::sync::Arc;
 use hudi_writer::testing::{Fault, FaultyStore};
 use hudi_writer::{Index, NewTable, Table};
 
-use crate::history::{History, Release, World, calls_of, survive, usual_commits};
+use crate::history::{History, Release, World, calls_of, survive, moving_commits, usual_commits};
 
 pub(crate) fn bucketed() -> History {
     let table = NewTable::new("t", ["id"]).index(Index::Bucket(NonZeroU32::new(2).unwrap()));
@@ -24,6 +24,10 @@ pub(crate) fn partitioned() -> History {
         commits: usual_commits(),
         mutant: None,
     }
+}
+
+pub(crate) fn moving() -> History {
+    History { table: NewTable::new("t", ["id"]).partition_by(["region"]), commits: moving_commits(), mutant: None }
 }
 
 /// Lets each call go wrong in each way that makes a difference to it; how many points that were.
@@ -62,11 +66,16 @@ async fn a_partitioned_table_survives_whatever_goes_wrong() {
 }
 
 #[tokio::test]
+async fn a_table_whose_rows_move_survives_whatever_goes_wrong() {
+    assert!(survive_everything("moving", moving()).await > 500);
+}
+
+#[tokio::test]
 async fn a_recovery_that_dies_is_healed_by_the_next() {
     let history = simple();
     let calls = calls_of(&history).await;
     let mut points = 0;
-    for at in (0..calls.len()).filter(|at| calls[*at]).step_by(3) {
+    for at in (0..calls.len()).filter(|at| calls[*at]).step_by(4) {
         for recovery_dies_at in 0..40 {
             let world = World::new(&history, format!("memory:///recovery/{at}/{recovery_dies_at}"));
             let dying = FaultyStore::new(Arc::clone(&world.inner), at, Fault::Dies);

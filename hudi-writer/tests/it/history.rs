@@ -55,14 +55,28 @@ pub(crate) struct World {
 
 pub(crate) type Held<T = ()> = Result<T, String>;
 
-/// Inserts, updates (partial ones among them), deletes and rows that come back.
+/// Inserts, updates (partial ones among them), deletes and rows that come back; then a truncate, rows of before and after it, and
+/// one commit more.
 pub(crate) fn usual_commits() -> Vec<Vec<Change>> {
     let insert = (0..12).map(|id| Change::new(Op::Insert, id, 1)).collect();
     let upsert = (6..18).map(|id| Change::new(Op::Update, id, 2));
     let upsert = upsert.map(|change| if change.id == 7 { change.without_name() } else { change }).collect();
     let delete = (0..9).step_by(2).map(|id| Change::new(Op::Delete, id, 3)).collect();
     let again = [Change::new(Op::Insert, 2, 4), Change::new(Op::Update, 3, 4)].to_vec();
-    vec![insert, upsert, delete, again]
+    let truncated =
+        [Change::truncate(5).at(1000), Change::new(Op::Insert, 50, 4), Change::new(Op::Insert, 51, 6)].to_vec();
+    let after = [Change::new(Op::Update, 51, 7), Change::new(Op::Insert, 3, 7)].to_vec();
+    vec![insert, upsert, delete, again, truncated, after]
+}
+
+/// The same, with rows that move between partitions, back again and out of the table.
+pub(crate) fn moving_commits() -> Vec<Vec<Change>> {
+    let mut commits = usual_commits();
+    let to = |id, order, region: &str| Change::new(Op::Update, id, order).in_region(region);
+    commits[1].extend([to(1, 2, "r0"), to(2, 2, "r9").without_name(), to(3, 2, "r1")]);
+    commits[2].extend([to(1, 3, "r1"), Change::new(Op::Delete, 3, 3).without_region()]);
+    commits[5].push(to(51, 8, "r2"));
+    commits
 }
 
 impl World {
@@ -70,8 +84,7 @@ impl World {
         let mut models = vec![Model::default()];
         for changes in &history.commits {
             let mut model = models.last().unwrap().clone();
-            changes.iter().for_each(|change| model.apply(change));
-            model.committed();
+            model.commit(changes);
             models.push(model);
         }
         let (inner, clock) = (Arc::new(InMemory::new()), Arc::new(ManualClock::default()));
