@@ -1,6 +1,6 @@
 """Hudi's own Java behind pipes: one JVM, held open, that reads tables and goes on writing them.
 
-  spark-3.5/bin/python spark_server.py [--hudi 0.15.0] [--memory 3g]
+  spark-3.5/bin/python spark_server.py [--hudi 0.15.0] [--memory 2g]
 
 Requests are JSON objects, one a line, on standard input; each is answered by one line on standard output as soon as it is
 done. The first line on standard output, `{"ok": true, "hudi": ...}`, says that the JVM is up.
@@ -10,7 +10,8 @@ done. The first line on standard output, `{"ok": true, "hudi": ...}`, says that 
       -> {"ok": true, "rows": N, "schema": Spark's JSON form of the type, "seconds": S}
   {"op": "continue", "table": DIR, "index": "BUCKET"|"SIMPLE"|"BLOOM"|..., "buckets": N?, "metadata": bool?,
    "deletes": [ROW...]?, "upserts": [ROW...]?, "options": {...}?}
-      deletes, then upserts canonical rows, one commit each; what the table is comes from its own hoodie.properties
+      deletes, then upserts canonical rows, one commit each; inserts them where the table has no key. What the table is comes
+      from its own hoodie.properties
       -> {"ok": true, "commits": N, "seconds": S}
   any failure -> {"ok": false, "error": the Java causes, outermost first, "seconds": S}
 """
@@ -177,6 +178,10 @@ def write_options(props, request):
     same_name = ["hoodie.datasource.write.hive_style_partitioning", "hoodie.datasource.write.partitionpath.urlencode",
                  "hoodie.database.name"]
     options.update({key: props[key] for key in same_name if props.get(key)})
+    if not keys:
+        # Java makes keys up itself only where it is told nothing about any.
+        for key in ("hoodie.datasource.write.recordkey.field", "hoodie.datasource.write.keygenerator.class"):
+            del options[key]
     if ordering(props):
         options["hoodie.datasource.write.precombine.field"] = ordering(props)
     if props.get("hoodie.compaction.payload.class"):
@@ -201,8 +206,9 @@ def go_on(spark, request):
     schema = frame(spark, table).schema
     names = ",".join(props.get(k) or "" for k in ("hoodie.table.recordkey.fields", "hoodie.table.partition.fields"))
     keys = set(names.split(",")) | set((ordering(props) or "").split(","))
+    has_key = bool(props.get("hoodie.table.recordkey.fields"))
     steps = [("delete", T.StructType([f for f in schema.fields if f.name in keys]), request.get("deletes")),
-             ("upsert", schema, request.get("upserts"))]
+             ("upsert" if has_key else "insert", schema, request.get("upserts"))]
     commits = 0
     for operation, columns, some in steps:
         if some:
@@ -229,7 +235,7 @@ def error_text(e):
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--hudi", default="0.15.0")
-    p.add_argument("--memory", default="3g")
+    p.add_argument("--memory", default="2g")
     a = p.parse_args()
     # The JVM inherits standard output, and Hudi prints warnings there: answers get a descriptor of their own.
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")

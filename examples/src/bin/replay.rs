@@ -11,7 +11,7 @@ use cdc_decoders::debezium::{DebeziumJson, DeclaredSchema};
 use cdc_decoders::{Decoded, Decoder};
 use clap::{Parser, ValueEnum};
 use examples::{Failure, Given, IndexOption, OnBadMessage, Pipeline, TableTemplate, finish, parse_property};
-use hudi_writer::{NewTable, TableWriter, WriterSettings};
+use hudi_writer::{ForeignPending, NewTable, TableWriter, WriterSettings};
 use kafka_source::{CaptureReader, CapturedRecord};
 
 /// Messages between two reports of progress.
@@ -60,6 +60,9 @@ struct Arguments {
     /// A further property of a table that is created.
     #[arg(long = "set", value_name = "HOODIE.KEY=VALUE", value_parser = parse_property)]
     properties: Vec<(String, String)>,
+    /// What is done about a pending instant of another writer without a heartbeat, such as Java's.
+    #[arg(long, default_value = "leave")]
+    foreign_pending: OnForeignPending,
     /// Stops at the first message that cannot become a row, instead of keeping it beside the table.
     #[arg(long)]
     stop_on_bad_message: bool,
@@ -75,6 +78,23 @@ enum TableType {
     Cow,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum OnForeignPending {
+    /// It is left alone: its writer may be at work.
+    Leave,
+    /// It is rolled back: no other writer is at work.
+    RollBack,
+}
+
+impl From<OnForeignPending> for ForeignPending {
+    fn from(what: OnForeignPending) -> Self {
+        match what {
+            OnForeignPending::Leave => Self::Leave,
+            OnForeignPending::RollBack => Self::RollBack,
+        }
+    }
+}
+
 #[tokio::main]
 async fn main() -> ExitCode {
     finish(replay(Arguments::parse()).await)
@@ -83,7 +103,11 @@ async fn main() -> ExitCode {
 async fn replay(arguments: Arguments) -> Result<(), Failure> {
     let declared = declared(&arguments)?;
     let topic = topic(&arguments, declared.as_ref())?;
-    let settings = WriterSettings { pipeline: arguments.pipeline.clone(), ..WriterSettings::default() };
+    let settings = WriterSettings {
+        pipeline: arguments.pipeline.clone(),
+        foreign_pending: arguments.foreign_pending.into(),
+        ..WriterSettings::default()
+    };
     let builder = TableWriter::builder(&arguments.table).settings(settings);
     let make = |writer: Option<&TableWriter>| decoder(&arguments, declared.as_ref(), writer);
     let mut pipeline = Pipeline::open(builder, template(&arguments), make)
