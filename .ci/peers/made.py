@@ -25,7 +25,7 @@ def odd_partitions():
 
 def many_partitions():
     """A commit of many files: wide enough in time to die in."""
-    rows = [{"id": i, "place": f"p{i % 150}", "what": "x" * 40} for i in range(600)]
+    rows = [{"id": i, "place": f"p{i % 60}", "what": "x" * 40} for i in range(600)]
     return "id", {"id": NUMBER, "place": TEXT, "what": TEXT}, births(rows) + [("u", None, dict(row, what="y" * 50)) for row in rows]
 
 
