@@ -21,6 +21,8 @@ const COMMIT_BYTES: usize = 128 << 20;
 const MESSAGE_BYTES: usize = 256;
 /// Why messages below the checkpoint are passed over.
 const COMMITTED_BEFORE: &str = "committed_before";
+/// Why truncates are passed over that come before the table is there.
+const NOTHING_TO_TRUNCATE: &str = "nothing_to_truncate";
 
 /// What is done about a message that cannot become a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +62,8 @@ pub struct Summary {
     pub upserts: u64,
     /// Deletes that were taken.
     pub deletes: u64,
+    /// Truncates that were taken.
+    pub truncates: u64,
     /// Changes that the source's connector had sent before.
     pub redelivered: u64,
     /// Messages that could not become rows.
@@ -180,7 +184,7 @@ impl Pipeline {
             Ok(Decoded::Added { .. }) => self.keep(record),
             Ok(Decoded::Skipped(reason)) => {
                 *self.summary.skipped.entry(reason.as_str().to_owned()).or_default() += 1;
-                self.advance(&record);
+                self.advance(&record.topic, record.partition, record.offset + 1);
             }
             Ok(_) => return Err(Failure::failed("the decoder takes a message neither before nor after a flush")),
             Err(error) => self.bad_message(record, &error)?,
@@ -201,16 +205,16 @@ impl Pipeline {
     }
 
     fn keep(&mut self, record: CapturedRecord) {
-        self.kept_bytes +=
-            record.value.as_ref().map_or(0, Vec::len) + record.key.as_ref().map_or(0, Vec::len) + MESSAGE_BYTES;
+        self.kept_bytes += bytes_of(&record);
         self.kept.insert(origin(&record), record);
     }
 
-    fn advance(&mut self, record: &CapturedRecord) {
-        match &mut self.writer {
-            Some(writer) => writer.advance(&record.topic, record.partition, record.offset + 1),
-            None => drop(self.positions.insert((record.topic.clone(), record.partition), record.offset + 1)),
+    fn advance(&mut self, topic: &str, partition: i32, next: i64) {
+        if let Some(writer) = &mut self.writer {
+            return writer.advance(topic, partition, next);
         }
+        let position = self.positions.entry((topic.to_owned(), partition)).or_default();
+        *position = next.max(*position);
     }
 
     fn bad_message(&mut self, record: CapturedRecord, error: &DecodeError) -> Result<(), Failure> {
@@ -250,13 +254,14 @@ impl Pipeline {
     /// Hands what is decoded to the table; makes the table if it is not there.
     async fn flush(&mut self) -> Result<(), Failure> {
         let Some(batch) = self.decoder.flush()? else { return Ok(()) };
-        if self.writer.is_none() && batch.ops.iter().all(|op| *op == Op::Truncate) {
-            // There is nothing to empty yet, nor does it say what the table is.
+        if self.writer.is_none() && !batch.speaks_of_rows() {
+            // There is nothing to empty yet, nor does it say what the table is; but older changes may still come.
             self.held.push(batch);
             return Ok(());
         }
         let adds_rows = batch.ops.iter().any(|op| matches!(op, Op::Insert | Op::Snapshot));
         if self.writer.is_none() && self.template.key(&batch).is_empty() && !adds_rows {
+            self.pass_truncates(&batch);
             return self.refuse(&batch, "the message has no key, and none before it said what the key is (--key)");
         }
         let writer = match &mut self.writer {
@@ -274,16 +279,29 @@ impl Pipeline {
             let taken = writer.write(&batch)?;
             self.summary.upserts += taken.upserts;
             self.summary.deletes += taken.deletes;
+            self.summary.truncates += taken.truncates;
             self.summary.redelivered += taken.redelivered;
             refused.extend(taken.refused);
         }
         refused.into_iter().try_for_each(|refused| self.bury_row(refused))
     }
 
-    /// Takes none of the rows.
+    /// Takes none of the rows; the truncates among them were passed over.
     fn refuse(&mut self, batch: &ChangeBatch, reason: &str) -> Result<(), Failure> {
         let refused = |row| Refused { origin: batch.origin(row), stage: Stage::Key, reason: reason.to_owned() };
-        (0..batch.num_rows()).map(refused).try_for_each(|refused| self.bury_row(refused))
+        let rows = (0..batch.num_rows()).filter(|row| batch.ops[*row] != Op::Truncate);
+        rows.map(refused).try_for_each(|refused| self.bury_row(refused))
+    }
+
+    /// There is no table, so nothing to truncate; nor do truncates say what its key will be.
+    fn pass_truncates(&mut self, batch: &ChangeBatch) {
+        for row in (0..batch.num_rows()).filter(|row| batch.ops[*row] == Op::Truncate) {
+            let Origin { topic, partition, offset } = batch.origin(row);
+            let kept = self.kept.remove(&batch.origin(row));
+            self.kept_bytes -= kept.as_ref().map_or(0, bytes_of);
+            self.advance(&topic, partition, offset + 1);
+            *self.summary.skipped.entry(NOTHING_TO_TRUNCATE.to_owned()).or_default() += 1;
+        }
     }
 
     fn bury_row(&mut self, refused: Refused) -> Result<(), Failure> {
@@ -330,11 +348,18 @@ impl Pipeline {
     pub async fn finish(mut self) -> Result<Summary, Failure> {
         self.commit().await?;
         self.check_letters(0)?;
+        for batch in std::mem::take(&mut self.held) {
+            self.pass_truncates(&batch);
+        }
         let checkpoint = self.writer.as_ref().map(|writer| writer.checkpoint().to_json());
         self.summary.clamped = self.decoder.clamped();
         self.summary.checkpoint = checkpoint.and_then(|text| RawValue::from_string(text).ok());
         Ok(self.summary)
     }
+}
+
+fn bytes_of(record: &CapturedRecord) -> usize {
+    record.value.as_ref().map_or(0, Vec::len) + record.key.as_ref().map_or(0, Vec::len) + MESSAGE_BYTES
 }
 
 fn decode(decoder: &mut dyn Decoder, record: &CapturedRecord) -> Result<Decoded, DecodeError> {

@@ -10,7 +10,7 @@ use crate::compute::Compute;
 use crate::error::{Error, Result};
 use crate::lock::{FileLock, Lock, StoreLease, TableLock};
 use crate::settings::{NewTable, WriterSettings};
-use crate::store::TableStore;
+use crate::store::{StoreSettings, TableStore};
 use crate::table::{self, Table};
 use crate::writer::TableWriter;
 
@@ -19,14 +19,17 @@ use crate::writer::TableWriter;
 pub struct WriterBuilder {
     url: String,
     store: Option<(Arc<dyn ObjectStore>, String)>,
+    store_settings: StoreSettings,
     settings: WriterSettings,
     clock: Arc<dyn Clock>,
     compute: Compute,
     lock: Option<Arc<dyn Lock>>,
+    #[cfg(any(test, feature = "testing"))]
+    mutant: Option<crate::mutant::Mutant>,
 }
 
 impl TableWriter {
-    /// A writer of the table at a URL (`file:///…`) or a folder's path.
+    /// A writer of the table at a URL (`file:///…`, `s3://…`) or a folder's path.
     #[must_use]
     pub fn builder(url: impl Into<String>) -> WriterBuilder {
         WriterBuilder::new(url)
@@ -44,16 +47,19 @@ impl Table {
 }
 
 impl WriterBuilder {
-    /// A writer of the table at a URL (`file:///…`) or a folder's path.
+    /// A writer of the table at a URL (`file:///…`, `s3://…`) or a folder's path.
     #[must_use]
     pub fn new(url: impl Into<String>) -> Self {
         Self {
             url: url.into(),
             store: None,
+            store_settings: StoreSettings::default(),
             settings: WriterSettings::default(),
             clock: Arc::new(SystemClock),
             compute: Compute::default(),
             lock: None,
+            #[cfg(any(test, feature = "testing"))]
+            mutant: None,
         }
     }
 
@@ -93,11 +99,26 @@ impl WriterBuilder {
         self
     }
 
-    fn components(self) -> Result<Components> {
+    /// Breaks the writer on purpose.
+    #[cfg(any(test, feature = "testing"))]
+    #[must_use]
+    pub fn mutant(mut self, mutant: Option<crate::mutant::Mutant>) -> Self {
+        self.mutant = mutant;
+        self
+    }
+
+    /// What the place needs to be told beyond its URL. Not for a store that is handed in.
+    #[must_use]
+    pub fn store_settings(mut self, settings: StoreSettings) -> Self {
+        self.store_settings = settings;
+        self
+    }
+
+    async fn components(self) -> Result<Components> {
         self.settings.check()?;
         let store = match self.store {
             Some((store, prefix)) => TableStore::of(store, &prefix, &self.url),
-            None => TableStore::at(&self.url)?,
+            None => TableStore::at_with(&self.url, &self.store_settings).await?,
         };
         let lock = TableLock {
             url: store.url().into(),
@@ -107,8 +128,20 @@ impl WriterBuilder {
             },
             clock: Arc::clone(&self.clock),
             wait_ms: self.settings.lock_wait_ms,
+            #[cfg(any(test, feature = "testing"))]
+            is_ignored: self.mutant == Some(crate::mutant::Mutant::LockIgnored),
+            #[cfg(not(any(test, feature = "testing")))]
+            is_ignored: false,
         };
-        Ok(Components { store, settings: self.settings, lock, clock: self.clock, compute: self.compute })
+        Ok(Components {
+            store,
+            settings: self.settings,
+            lock,
+            clock: self.clock,
+            compute: self.compute,
+            #[cfg(any(test, feature = "testing"))]
+            mutant: self.mutant,
+        })
     }
 
     /// Opens the table for writing. What a writer that died left behind is rolled back first.
@@ -118,7 +151,7 @@ impl WriterBuilder {
     /// # Errors
     /// [`Error::NotFound`] where there is no table, [`Error::Refused`] for one that we do not write.
     pub async fn open(self) -> Result<TableWriter> {
-        TableWriter::load(self.components()?).await
+        TableWriter::load(self.components().await?).await
     }
 
     /// Creates the table and opens it for writing.
@@ -128,7 +161,7 @@ impl WriterBuilder {
     /// # Errors
     /// [`Error::AlreadyExists`] where there is a table, [`Error::Refused`] for one that readers could not read rightly.
     pub async fn create(self, table: &NewTable) -> Result<TableWriter> {
-        let components = self.components()?;
+        let components = self.components().await?;
         table::create(&components.store, table, &*components.clock).await?;
         TableWriter::load(components).await
     }
@@ -139,7 +172,12 @@ impl WriterBuilder {
     /// As [`WriterBuilder::open`] and [`WriterBuilder::create`].
     pub async fn open_or_create(self, table: &NewTable) -> Result<TableWriter> {
         match self.clone().open().await {
-            Err(Error::NotFound { .. }) => self.create(table).await,
+            Err(Error::NotFound { .. }) => {}
+            other => return other,
+        }
+        match self.clone().create(table).await {
+            // Somebody else was quicker.
+            Err(Error::AlreadyExists { .. }) => self.open().await,
             other => other,
         }
     }

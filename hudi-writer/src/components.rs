@@ -16,4 +16,6 @@ pub(crate) struct Components {
     pub(crate) lock: TableLock,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) compute: Compute,
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) mutant: Option<crate::mutant::Mutant>,
 }

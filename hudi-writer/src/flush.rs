@@ -8,6 +8,7 @@ use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use hudi_core::bloom::{BloomFilter, TYPE_CODE};
 use hudi_core::change::{OrderKind, Origin, columns};
+use hudi_core::checkpoint::Checkpoint;
 use hudi_core::commit::{CommitMetadata, WriteOperation, WriteStat};
 use hudi_core::dead_letter::{DeadLetter, Original, Stage};
 use hudi_core::file_name::{BaseFileName, Marker, MarkerKind, WriteToken};
@@ -25,6 +26,7 @@ use crate::cow::{FileMeta, Rewrite};
 use crate::error::{Error, Result, format};
 use crate::file::{BaseFileFooter, EncoderSpec, Encoding, scan};
 use crate::lock::Guard;
+use crate::mutant::Mutant;
 use crate::outcome::{CommitOutcome, Committed};
 use crate::plan::{Plan, PlannedFile, Planner};
 use crate::positions::Positions;
@@ -64,6 +66,9 @@ impl Flush<'_> {
             Ok(requested) => requested,
             Err(with) => return Ok(CommitOutcome::Conflicted { with }),
         };
+        if self.session.parts.is_broken(Mutant::CompletedBeforeFiles) {
+            return self.write_last(requested).await;
+        }
         let written = match requested.during(self.write(&requested)).await {
             Ok(written) => written,
             Err(error) => {
@@ -105,7 +110,8 @@ impl Flush<'_> {
             let metadata = session.table.commit_metadata(instant).await?;
             let columns = table::columns_of(&metadata)?;
             let same_columns = columns.is_none() || columns == session.table.columns;
-            if !same_columns || scope.meets(&metadata) || shares_a_file_group(ours, &metadata) {
+            let overlaps = scope.meets(&metadata) || shares_a_file_group(ours, &metadata);
+            if !same_columns || (overlaps && !session.parts.is_broken(Mutant::OverlapIgnored)) {
                 return Ok(Err(instant.time));
             }
             session.table.note_replaced(&metadata)?;
@@ -113,6 +119,7 @@ impl Flush<'_> {
         }
         let pipeline = &session.parts.settings.pipeline;
         if let (Some(newest), Some(last)) = (newest, since.last())
+            && !session.parts.is_broken(Mutant::CheckpointNotJoined)
             && !self.positions.join(newest, pipeline)?
         {
             return Ok(Err(last.time));
@@ -165,8 +172,31 @@ impl Flush<'_> {
         Ok(())
     }
 
+    /// The wrong way round: completes what was announced, then writes it.
+    async fn write_last(mut self, requested: Requested) -> Result<CommitOutcome> {
+        let instant = requested.time();
+        let (announced, jobs, changes) = self.announce(&requested).await?;
+        let letters = announced.letters;
+        let inflight = requested.written();
+        let guard = self.session.parts.lock.acquire().await?;
+        let metadata = self.metadata(&announced)?;
+        if inflight.complete(guard, &metadata).await? == Completed::Taken {
+            return Ok(CommitOutcome::Conflicted { with: instant });
+        }
+        let stats = write_files(self.session, &changes, jobs, instant).await?;
+        Ok(self.done(instant, &Written { stats, letters, ..announced }))
+    }
+
     /// Plans what becomes of every file group, announces it, and writes it.
     async fn write(&mut self, requested: &Requested) -> Result<Written> {
+        let (announced, jobs, changes) = self.announce(requested).await?;
+        let stats = write_files(self.session, &changes, jobs, requested.time()).await?;
+        Ok(Written { stats, ..announced })
+    }
+
+    /// Plans what becomes of every file group, and says so on the timeline; dead letters are written. The stats are those
+    /// announced.
+    async fn announce(&mut self, requested: &Requested) -> Result<(Written, Vec<Job>, Arc<ChangeSet>)> {
         let (changes, plan) = self.plan().await?;
         self.bury(&changes, &plan)?;
         let session = &mut *self.session;
@@ -180,8 +210,8 @@ impl Flush<'_> {
         requested.announce(&metadata, &markers).await?;
         let letters = std::mem::take(&mut session.letters);
         write_dead_letters(&session.parts.store, requested.time(), &letters).await?;
-        let stats = write_files(session, &changes, jobs, requested.time()).await?;
-        Ok(Written { scope, stats, ignored_changes, letters: letters.len() })
+        let stats = metadata.write_stats().cloned().collect();
+        Ok((Written { scope, stats, ignored_changes, letters: letters.len() }, jobs, changes))
     }
 
     /// Completes under the lock what still may be completed.
@@ -203,9 +233,19 @@ impl Flush<'_> {
         if inflight.complete(guard, &metadata).await? == Completed::Taken {
             return Ok(CommitOutcome::Conflicted { with: instant });
         }
+        if self.session.parts.is_broken(Mutant::CheckpointOutsideCommit) && !written.stats.is_empty() {
+            let ours = std::mem::replace(&mut self.positions.checkpoint, self.positions.committed.clone());
+            let outcome = self.done(instant, &written);
+            self.positions.checkpoint = ours;
+            return Ok(outcome);
+        }
+        Ok(self.done(instant, &written))
+    }
+
+    fn done(&mut self, instant: InstantTime, written: &Written) -> CommitOutcome {
         self.session.table = next_table(&self.session.table, self.session.columns.clone(), instant);
         self.positions.are_committed();
-        Ok(CommitOutcome::Committed(summed(instant, &written.stats, written.ignored_changes, written.letters)))
+        CommitOutcome::Committed(summed(instant, &written.stats, written.ignored_changes, written.letters))
     }
 
     /// The commit's content, if nothing stands against it. Dropped half-way, nothing is completed.
@@ -235,10 +275,22 @@ impl Flush<'_> {
         self.metadata(written).map(Ok)
     }
 
+    /// The checkpoint that the commit carries.
+    fn checkpoint(&self, written: &Written) -> Checkpoint {
+        let mut checkpoint = self.positions.checkpoint.clone();
+        if self.session.parts.is_broken(Mutant::MarkNotKept) {
+            checkpoint.sources.clear();
+        }
+        if self.session.parts.is_broken(Mutant::CheckpointOutsideCommit) && !written.stats.is_empty() {
+            checkpoint = self.positions.committed.clone();
+        }
+        checkpoint
+    }
+
     fn metadata(&self, written: &Written) -> Result<CommitMetadata> {
         let session = &*self.session;
         let mut metadata = CommitMetadata { operation_type: WriteOperation::Upsert, ..CommitMetadata::default() };
-        metadata.extra_metadata.extend(self.positions.extra_metadata());
+        metadata.extra_metadata.extend(self.positions.metadata_of(&self.checkpoint(written)));
         if let Some(columns) = &session.columns {
             let schema = avro::to_avro(session.table.properties.name(), columns).map_err(format)?;
             metadata.set_schema(schema);
@@ -326,7 +378,7 @@ async fn write_files(
     let spec = EncoderSpec::new(session.table.properties.name(), columns, encoding)?;
     ensure_partitions(session, &jobs, instant).await?;
     let written = jobs.into_iter().map(|job| write_file(session, &spec, changes, job, instant));
-    futures::stream::iter(written).buffered(session.parts.compute.parallel()).try_collect().await
+    futures::stream::iter(written.collect::<Vec<_>>()).buffered(session.parts.compute.parallel()).try_collect().await
 }
 
 async fn ensure_partitions(session: &Session, jobs: &[Job], instant: InstantTime) -> Result<()> {
@@ -343,7 +395,7 @@ async fn ensure_partitions(session: &Session, jobs: &[Job], instant: InstantTime
             Created::Ours | Created::Taken => Ok::<(), Error>(()),
         }
     });
-    futures::stream::iter(ensured).buffer_unordered(8).try_collect::<Vec<()>>().await?;
+    futures::stream::iter(ensured.collect::<Vec<_>>()).buffer_unordered(8).try_collect::<Vec<()>>().await?;
     Ok(())
 }
 

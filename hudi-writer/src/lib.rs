@@ -28,6 +28,7 @@ mod fold;
 mod index;
 mod keying;
 mod lock;
+mod mutant;
 mod outcome;
 mod placing;
 mod plan;
@@ -53,5 +54,6 @@ pub use read::{DataFile, ReadOptions};
 pub use settings::{
     FileCompression, ForeignMetadataTable, ForeignPending, Index, NewTable, SourceWentBack, WriterSettings,
 };
+pub use store::{Encryption, RequestCounts, StoreSettings};
 pub use table::Table;
 pub use writer::TableWriter;

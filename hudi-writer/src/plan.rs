@@ -92,7 +92,7 @@ impl Planner<'_> {
             let slices = slices.get(&share.partition).map(Vec::as_slice).unwrap_or_default();
             if keyless { self.plan_new_rows(share, slices).await } else { self.plan_share(share, slices).await }
         });
-        let plans = futures::stream::iter(plans).buffered(self.compute.parallel());
+        let plans = futures::stream::iter(plans.collect::<Vec<_>>()).buffered(self.compute.parallel());
         plans.try_fold(Plan { scope, ..Plan::default() }, |all, one| async { Ok(all.add(one)) }).await
     }
 
@@ -107,7 +107,7 @@ impl Planner<'_> {
     async fn plan_share(&self, share: Share, slices: &[FileSlice]) -> Result<Plan> {
         let Share { partition, bucket, rows } = share;
         let candidates = self.candidates(bucket, slices)?;
-        let mut files = self.open(candidates.iter().map(|slice| (partition.as_str(), slice))).await?;
+        let mut files = self.open(candidates.iter().map(|slice| (partition.as_str(), slice)).collect()).await?;
         let mut folded = self.fold_onto(&mut files, rows, Routing::Here(partition.clone())).await?;
         let inserts = folded.inserts.remove(&partition).unwrap_or_default();
         match bucket {
@@ -121,7 +121,7 @@ impl Planner<'_> {
     async fn plan_new_rows(&self, share: Share, slices: &[FileSlice]) -> Result<Plan> {
         let Share { partition, rows, .. } = share;
         let small = slices.iter().filter(|slice| slice.size_bytes() < self.target_file_bytes);
-        let mut files = self.open(small.map(|slice| (partition.as_str(), slice))).await?;
+        let mut files = self.open(small.map(|slice| (partition.as_str(), slice)).collect()).await?;
         let masks: Vec<&BooleanBuffer> = self.changes.unsent.iter().flatten().collect();
         let is_whole = |row: &u32| masks.iter().all(|mask| !mask.value(*row as usize));
         let (whole, unfilled): (Vec<u32>, Vec<u32>) = rows.into_iter().partition(is_whole);
@@ -136,7 +136,7 @@ impl Planner<'_> {
     async fn plan_globally(&self, slices: BTreeMap<String, Vec<FileSlice>>) -> Result<Plan> {
         let slices =
             slices.iter().flat_map(|(partition, slices)| slices.iter().map(|slice| (partition.as_str(), slice)));
-        let mut files = self.open(slices).await?;
+        let mut files = self.open(slices.collect()).await?;
         let schema = self.changes.columns.schema_ref();
         let columns = self.keys.partition_fields.iter().map(|name| schema.index_of(name));
         let columns = columns.collect::<Result<Vec<_>, _>>().map_err(Error::columns("plan", "partitions"))?;
@@ -215,8 +215,8 @@ impl Planner<'_> {
     }
 
     /// Reads the footers of these file groups, each with its partition.
-    async fn open(&self, slices: impl Iterator<Item = (&str, &FileSlice)>) -> Result<Vec<PlannedFile>> {
-        let opened = slices.map(|(partition, slice)| async move {
+    async fn open(&self, slices: Vec<(&str, &FileSlice)>) -> Result<Vec<PlannedFile>> {
+        let opened = slices.into_iter().map(|(partition, slice)| async move {
             let Some(base) = slice.base.as_ref().filter(|_| slice.logs.is_empty()) else {
                 let what = format!("file group {} in `{partition}`", slice.file_id);
                 return Err(Error::refused(what, "it has log files, and the table is copy-on-write"));
@@ -225,7 +225,7 @@ impl Planner<'_> {
             let footer = read_footer(self.store, &path, base.size_bytes).await?;
             Ok(PlannedFile::of(partition, StoredFile { slice: slice.clone(), footer }))
         });
-        futures::stream::iter(opened).buffered(self.compute.parallel().max(4)).try_collect().await
+        futures::stream::iter(opened.collect::<Vec<_>>()).buffered(self.compute.parallel().max(4)).try_collect().await
     }
 
     /// What every file holds of the keys, in the order of the files.
@@ -236,7 +236,7 @@ impl Planner<'_> {
         };
         let stored = files.iter().filter_map(|file| file.stored.as_ref());
         let look_ups = stored.map(|file| look_up(self.store, &file.footer, Arc::clone(keys), kind, self.compute));
-        futures::stream::iter(look_ups).buffered(self.compute.parallel()).try_collect().await
+        futures::stream::iter(look_ups.collect::<Vec<_>>()).buffered(self.compute.parallel()).try_collect().await
     }
 
     /// The stored rows that inserted ones take values from, in the changes' columns; those that nobody takes are null.
@@ -278,10 +278,12 @@ enum Routing {
 async fn slices_of(table: &Table, shares: &[Share]) -> Result<HashMap<String, Vec<FileSlice>>> {
     let mut partitions: Vec<&str> = shares.iter().map(|share| share.partition.as_str()).collect();
     partitions.dedup();
+    // Futures are collected, here and elsewhere, so that no closure is held while they are waited for: what is returned could
+    // not be sent to another thread.
     let slices = partitions
         .into_iter()
         .map(|partition| async move { Ok::<_, Error>((partition.to_owned(), table.slices_of(partition).await?)) });
-    futures::stream::iter(slices).buffer_unordered(LISTINGS_AT_A_TIME).try_collect().await
+    futures::stream::iter(slices.collect::<Vec<_>>()).buffer_unordered(LISTINGS_AT_A_TIME).try_collect().await
 }
 
 fn scope_of(shares: &[Share]) -> Scope {

@@ -40,11 +40,11 @@ impl Positions {
         Ok(true)
     }
 
-    /// What a commit's `extraMetadata` carries of ours.
-    pub(crate) fn extra_metadata(&self) -> BTreeMap<String, String> {
+    /// What a commit's `extraMetadata` carries of ours that says `checkpoint` for our pipeline.
+    pub(crate) fn metadata_of(&self, checkpoint: &Checkpoint) -> BTreeMap<String, String> {
         let mut extra = self.carried.clone();
-        extra.insert(self.key.clone(), self.checkpoint.to_json());
-        if let Some(streamer) = self.checkpoint.streamer_text() {
+        extra.insert(self.key.clone(), checkpoint.to_json());
+        if let Some(streamer) = checkpoint.streamer_text() {
             extra.insert(STREAMER_KEY.to_owned(), streamer);
         }
         extra

@@ -17,10 +17,12 @@ use crate::components::Components;
 use crate::error::{Error, Result, format};
 use crate::flush::Flush;
 use crate::keying::{Keyed, keys_of};
+use crate::mutant::Mutant;
 use crate::outcome::{CommitOutcome, Refused, Taken};
 use crate::positions::Positions;
 use crate::session::Session;
 use crate::settings::Index;
+use crate::store::RequestCounts;
 use crate::table::{self, Table, gate_for_writing, read_history, stored_index};
 use crate::types::with_table_types;
 
@@ -88,6 +90,12 @@ impl TableWriter {
         let fields =
             self.session.columns.as_ref()?.fields().iter().filter(|field| !ours.contains(&field.name().as_str()));
         Some(Schema::new(fields.cloned().collect::<Vec<_>>()))
+    }
+
+    /// How many requests the writer made of the store since it was opened, the opening among them.
+    #[must_use]
+    pub fn requests(&self) -> RequestCounts {
+        self.session.parts.store.request_counts()
     }
 
     /// Changes that wait for the commit.
@@ -189,6 +197,10 @@ impl TableWriter {
         self.failed = true;
         let flush = Flush { session: &mut self.session, positions: &mut self.positions, originals };
         let outcome = flush.run().await?;
+        if self.session.parts.is_broken(Mutant::CheckpointOutsideCommit) && self.positions.have_moved() {
+            let flush = Flush { session: &mut self.session, positions: &mut self.positions, originals };
+            let _ = flush.run().await?;
+        }
         self.failed = !matches!(outcome, CommitOutcome::Committed(_));
         Ok(outcome)
     }
@@ -242,4 +254,21 @@ fn counted(batch: &ChangeBatch, verdicts: &[Verdict], taken: &BooleanArray, refu
         }
     }
     counts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn is_send<T: Send>(_: &T) {}
+
+    #[test]
+    fn every_future_may_be_spawned() {
+        let _ = |builder: crate::WriterBuilder, table: &crate::NewTable| is_send(&builder.open_or_create(table));
+        let _ = |writer: &mut TableWriter, originals: &(dyn Fn(&Origin) -> Option<Original> + Sync)| {
+            is_send(&writer.commit(originals));
+        };
+        let _ = |table: &Table| is_send(&crate::check_table(table));
+        let _ = |table: &Table, options: &crate::ReadOptions| is_send(&table.snapshot(options));
+    }
 }

@@ -12,7 +12,7 @@ use hudi_writer::{ReadOptions, Table, check_table};
 /// Shows a Hudi table.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// The table: a folder's path, or file:///…
+    /// The table: a folder's path, file:///… or s3://…
     #[arg(long)]
     table: String,
     #[command(flatten)]

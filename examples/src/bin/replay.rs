@@ -11,7 +11,7 @@ use cdc_decoders::debezium::{DebeziumJson, DeclaredSchema};
 use cdc_decoders::{Decoded, Decoder};
 use clap::{Parser, ValueEnum};
 use examples::{Failure, Given, IndexOption, OnBadMessage, Pipeline, TableTemplate, finish, parse_property};
-use hudi_writer::{ForeignPending, NewTable, TableWriter, WriterSettings};
+use hudi_writer::{ForeignPending, NewTable, SourceWentBack, TableWriter, WriterSettings};
 use kafka_source::{CaptureReader, CapturedRecord};
 
 /// Messages between two reports of progress.
@@ -26,7 +26,7 @@ struct Arguments {
     /// The form of the messages.
     #[arg(long)]
     format: Format,
-    /// The table: a folder's path, or file:///…
+    /// The table: a folder's path, file:///… or s3://…
     #[arg(long)]
     table: String,
     /// The topic; needed where the capture has several with rows.
@@ -57,6 +57,9 @@ struct Arguments {
     /// Whose checkpoint the commits carry.
     #[arg(long, default_value = "default")]
     pipeline: String,
+    /// What is done about a source that was restored or failed over, and sends other changes in place of earlier ones.
+    #[arg(long, default_value = "stop")]
+    on_source_went_back: OnSourceWentBack,
     /// A further property of a table that is created.
     #[arg(long = "set", value_name = "HOODIE.KEY=VALUE", value_parser = parse_property)]
     properties: Vec<(String, String)>,
@@ -86,13 +89,12 @@ enum OnForeignPending {
     RollBack,
 }
 
-impl From<OnForeignPending> for ForeignPending {
-    fn from(what: OnForeignPending) -> Self {
-        match what {
-            OnForeignPending::Leave => Self::Leave,
-            OnForeignPending::RollBack => Self::RollBack,
-        }
-    }
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum OnSourceWentBack {
+    /// Nothing more is taken: look at the source first.
+    Stop,
+    /// Its changes win over all from before; take a new snapshot too.
+    NewEpoch,
 }
 
 #[tokio::main]
@@ -103,11 +105,7 @@ async fn main() -> ExitCode {
 async fn replay(arguments: Arguments) -> Result<(), Failure> {
     let declared = declared(&arguments)?;
     let topic = topic(&arguments, declared.as_ref())?;
-    let settings = WriterSettings {
-        pipeline: arguments.pipeline.clone(),
-        foreign_pending: arguments.foreign_pending.into(),
-        ..WriterSettings::default()
-    };
+    let settings = settings(&arguments);
     let builder = TableWriter::builder(&arguments.table).settings(settings);
     let make = |writer: Option<&TableWriter>| decoder(&arguments, declared.as_ref(), writer);
     let mut pipeline = Pipeline::open(builder, template(&arguments), make)
@@ -144,6 +142,23 @@ async fn replay(arguments: Arguments) -> Result<(), Failure> {
     let line = serde_json::to_string(&summary).map_err(|error| Failure::failed(error.to_string()))?;
     writeln!(std::io::stdout(), "{line}")?;
     Ok(())
+}
+
+fn settings(arguments: &Arguments) -> WriterSettings {
+    let on_source_went_back = match arguments.on_source_went_back {
+        OnSourceWentBack::Stop => SourceWentBack::Stop,
+        OnSourceWentBack::NewEpoch => SourceWentBack::NewEpoch,
+    };
+    let foreign_pending = match arguments.foreign_pending {
+        OnForeignPending::Leave => ForeignPending::Leave,
+        OnForeignPending::RollBack => ForeignPending::RollBack,
+    };
+    WriterSettings {
+        pipeline: arguments.pipeline.clone(),
+        on_source_went_back,
+        foreign_pending,
+        ..WriterSettings::default()
+    }
 }
 
 fn template(arguments: &Arguments) -> TableTemplate {

@@ -97,7 +97,7 @@ fn all_bad() -> Vec<Bad> {
         column("a decimal that is true", "\"BNI=\"", "true", "price"),
         part("an unknown operation", r#""op":"u""#, r#""op":"x""#, "operation `x`"),
         part("a number as the operation", r#""op":"u""#, r#""op":5"#, "op"),
-        part("a truncate event", r#""op":"u""#, r#""op":"t""#, "truncate"),
+        part("a truncate that tells of a row", r#""op":"u""#, r#""op":"t""#, "truncate"),
         part("a text as the row", r#""after":{"#, r#""after":"row","x":{"#, "after"),
         part("no row", r#""after":{"#, r#""after":null,"x":{"#, "after"),
         part("no source", r#""source":"#, r#""sauce":"#, "source"),

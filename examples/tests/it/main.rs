@@ -7,9 +7,13 @@ mod programs;
 #[cfg(test)]
 mod replays;
 #[cfg(test)]
+mod restored;
+#[cfg(test)]
 mod shop;
 #[cfg(test)]
 mod tidy;
+#[cfg(test)]
+mod truncates;
 #[cfg(test)]
 mod truth;
 

@@ -7,7 +7,7 @@ use kafka_source::CapturedRecord;
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
-use crate::shop::{SCHEMA, TOPIC, capture, delete, item, record, tombstone, upsert};
+use crate::shop::{SCHEMA, TOPIC, capture, delete, envelope, item, key, record, tombstone, upsert};
 
 const REPLAY: &str = env!("CARGO_BIN_EXE_replay");
 const INSPECT: &str = env!("CARGO_BIN_EXE_inspect");
@@ -118,12 +118,13 @@ fn messages() -> Vec<CapturedRecord> {
     ]
 }
 
-/// The summary's numbers in their order.
+/// The summary's numbers in their order, but for the truncates.
 fn numbers(summary: &Map<String, Value>) -> [u64; 5] {
     assert!(summary.keys().eq([
         "commits",
         "upserts",
         "deletes",
+        "truncates",
         "redelivered",
         "dead_letters",
         "skipped",
@@ -239,6 +240,37 @@ fn a_failure_ends_with_1_and_one_message() {
     bad.inspect(&[]).failed(1, "no Hudi table");
     let only_control = Shop::new(&messages()[..1]);
     only_control.replay(&[]).failed(1, "no message holds a row");
+}
+
+/// The items, then one that lies before them in the source's log, but is newer.
+fn restored() -> Vec<CapturedRecord> {
+    let earlier = envelope(10, "\"u\"", "null", &item(1, "restored", 7));
+    let earlier = earlier.replace("1080", "990");
+    let mut records = messages()[1..3].to_vec();
+    records.extend([upsert(2, 'u', 2, &item(2, "two, later", 21)), record(3, Some(key(1)), Some(earlier))]);
+    records
+}
+
+#[test]
+fn a_source_that_went_back_stops_a_replay_unless_a_new_epoch_is_allowed() {
+    let all = restored();
+    let shop = Shop::replayed(&all[..3]);
+    let before = shop.rows(&[]);
+    capture(shop.0.path(), &all);
+    for arguments in [&[][..], &["--on-source-went-back", "stop"]] {
+        let ended = shop.replay(arguments);
+        assert!(ended.err.contains("take a new snapshot") && ended.err.contains("new-epoch"), "{}", ended.err);
+        ended.failed(1, &format!("the source `shop` went back: {TOPIC}/0@3 "));
+        assert_eq!(shop.rows(&[]), before);
+    }
+    shop.replay(&["--on-source-went-back", "go-on"]).failed(2, "new-epoch");
+
+    let summary = shop.summary(&["--on-source-went-back", "new-epoch"]);
+    assert_eq!((numbers(&summary), &summary["checkpoint"]["sources"]["shop"]["epoch"]), ([1, 1, 0, 0, 0], &json!(1)));
+    let rows = shop.rows(&[]);
+    let shown: Vec<_> = rows.iter().map(|row| (&row["name"], row["_cdc_order"].as_i64().unwrap() >> 56)).collect();
+    assert_eq!(shown, [(&json!("restored"), 1), (&json!("two, later"), 0)]);
+    assert_eq!(shop.summary(&[])["commits"], 0);
 }
 
 #[test]

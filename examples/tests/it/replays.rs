@@ -8,7 +8,7 @@ use cdc_decoders::debezium::{DebeziumJson, DeclaredSchema};
 use examples::{Failure, Given, OnBadMessage, Pipeline, Summary, TableTemplate};
 use futures::TryStreamExt;
 use hudi_core::change::{Op, columns};
-use hudi_writer::{Index, NewTable, ReadOptions, Table, TableWriter, check_table};
+use hudi_writer::{Index, NewTable, ReadOptions, SourceWentBack, Table, TableWriter, WriterSettings, check_table};
 use kafka_source::CapturedRecord;
 
 use crate::cells::{Cell, cell};
@@ -22,6 +22,7 @@ pub(crate) struct Replay {
     pub(crate) key: Vec<String>,
     pub(crate) partition_by: Vec<String>,
     pub(crate) on_bad: OnBadMessage,
+    pub(crate) on_source_went_back: SourceWentBack,
 }
 
 impl Default for Replay {
@@ -33,6 +34,7 @@ impl Default for Replay {
             key: vec![],
             partition_by: vec![],
             on_bad: OnBadMessage::DeadLetter,
+            on_source_went_back: SourceWentBack::Stop,
         }
     }
 }
@@ -55,7 +57,8 @@ impl Replay {
             }
             Ok(builder.build()?)
         };
-        let builder = TableWriter::builder(folder.to_str().unwrap());
+        let settings = WriterSettings { on_source_went_back: self.on_source_went_back, ..WriterSettings::default() };
+        let builder = TableWriter::builder(folder.to_str().unwrap()).settings(settings);
         let pipeline = Pipeline::open(builder, TableTemplate { table, given }, decoder).await?;
         Ok(pipeline.commit_every_rows(self.commit_every_rows).on_bad_message(self.on_bad))
     }

@@ -14,6 +14,11 @@
 //!   further, no newer, and from no other server was sent before, whatever the new mark says: the old history again, from
 //!   a server that was thought gone, say. Never within the run that brought the mark.
 //!
+//! A partition shows that the source went back by its own mark only, for the times of changes may disagree a little with their
+//! places. One that the old history took less far than the place of the restoration cannot tell: until another one does, or an
+//! old place is reached, its changes are of the old epoch. Among themselves they are ordered rightly; a truncate
+//! near them may take too few or too many, which the new snapshot mends that a restored source needs anyway.
+//!
 //! Changes without a place in the stream, and snapshot rows, are not judged by the mark. Not here: offsets' form, JSON.
 
 use std::collections::{BTreeMap, HashMap};
@@ -306,8 +311,12 @@ impl Lane {
         self.mark.identities.iter().any(|known| known == identity)
     }
 
-    /// Exactly at the mark, in another run: sent again as often as it was sent then, new beyond that.
+    /// Exactly at the mark, in another run: sent again as often as it was sent then, new beyond that. Where no run is told
+    /// a known one is always sent again, for none says how often.
     fn sent_again(&mut self, stream: &Stream<'_>, change: &Change) -> bool {
+        if stream.run.is_none() {
+            return *counted(&mut self.sent, change.fingerprint) > 0;
+        }
         if self.mark.again_run.as_deref() != stream.run {
             self.again.clear();
             self.mark.again_run = stream.run.map(str::to_owned);
@@ -457,6 +466,18 @@ mod tests {
         let rest = batch("b", &[(6, 11, 1, 2), (7, 11, 1, 3), (8, 11, 1, 2), (9, 12, 2, 1), (10, 11, 2, 1)]);
         assert_eq!(verdicts(&mut checkpoint, &rest), [Redelivered, Redelivered, New, New, New]);
         assert_eq!(checkpoint.next_offset("t", 0), Some(11));
+    }
+
+    #[test]
+    fn without_runs_the_last_change_is_known_however_often_it_is_sent_again() {
+        let mut checkpoint = Checkpoint::default();
+        let untold = |changes: &[_]| ChangeBatch { run: None, ..batch("", changes) };
+        assert_eq!(verdicts(&mut checkpoint, &untold(&[(0, 10, 1, 1)])), [New]);
+        for restart in 1..4 {
+            assert_eq!(verdicts(&mut checkpoint, &untold(&[(restart, 10, 1, 1)])), [Redelivered]);
+            checkpoint = reread(&checkpoint);
+        }
+        assert_eq!(verdicts(&mut checkpoint, &untold(&[(4, 10, 1, 2), (5, 11, 1, 1)])), [New, New]);
     }
 
     #[test]

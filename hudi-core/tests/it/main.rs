@@ -5,5 +5,6 @@ mod commit;
 mod fixtures;
 mod keys;
 mod properties;
+mod redelivery;
 mod schema;
 mod tables;

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::{Clock, uuid_text};
 use crate::components::Components;
 use crate::error::Result;
+use crate::mutant::Mutant;
 use crate::store::{Created, TableStore};
 
 /// Our heartbeat counts so long.
@@ -54,13 +55,15 @@ pub(crate) struct Alive {
     clock: Arc<dyn Clock>,
     instant: InstantTime,
     owner: String,
+    is_renewed: bool,
 }
 
 impl Alive {
     /// Begins the heartbeat of an instant, which must have none; `None`: somebody else has one there.
     pub(super) async fn begin(parts: &Components, instant: InstantTime) -> Result<Option<Self>> {
         let owner = uuid_text(parts.clock.unique_id());
-        let alive = Self { store: parts.store.clone(), clock: Arc::clone(&parts.clock), instant, owner };
+        let is_renewed = !parts.is_broken(Mutant::HeartbeatNotRenewed);
+        let alive = Self { store: parts.store.clone(), clock: Arc::clone(&parts.clock), instant, owner, is_renewed };
         match parts.store.create_once(&layout::heartbeat(instant), alive.beat()).await? {
             Created::Ours => Ok(Some(alive)),
             Created::Taken => Ok(None),
@@ -83,6 +86,9 @@ impl Alive {
     async fn renew_for_ever(&self) -> std::convert::Infallible {
         loop {
             self.clock.sleep(RENEWAL_MS).await;
+            if !self.is_renewed {
+                continue;
+            }
             // Who cannot say that it is alive is found out before it completes.
             if let Err(error) = self.store.put(&layout::heartbeat(self.instant), self.beat()).await {
                 tracing::warn!(instant = %self.instant, %error, "could not renew the heartbeat");

@@ -16,6 +16,7 @@ use super::{markers, rollback};
 use crate::components::Components;
 use crate::error::{Error, Result};
 use crate::lock::Guard;
+use crate::mutant::Mutant;
 use crate::store::Created;
 use crate::table;
 
@@ -103,7 +104,7 @@ impl Requested {
                 return Err(Error::corrupt(path, "somebody else went on with an instant that we requested"));
             }
         }
-        if !files.is_empty() {
+        if !files.is_empty() && !self.parts.is_broken(Mutant::NoMarkers) {
             markers::write(&self.parts.store, self.instant.time, files).await?;
         }
         Ok(())
@@ -134,7 +135,12 @@ impl Inflight {
     pub(crate) async fn stands(&self) -> Result<Result<Vec<Instant>, InstantTime>> {
         let Requested { parts, then, instant, alive } = &self.0;
         let now = table::read_timeline(&parts.store, then.layout()).await?;
+        if parts.is_broken(Mutant::OwnInstantOnFaith) {
+            return Ok(Ok(vec![]));
+        }
+        let ignored = parts.is_broken(Mutant::NewerIgnored);
         let since = match standing(then, &now, &instant.inflight()) {
+            Standing::Lost(with) if ignored && with > instant.time => vec![],
             Standing::Stands(since) => since,
             Standing::Lost(with) => return Ok(Err(with)),
         };
@@ -154,7 +160,7 @@ impl Inflight {
         let Requested { parts, then, instant, .. } = &self.0;
         let path = layout::timeline_file(then.layout(), &instant.completed(None));
         let created = parts.store.create_once(&path, Bytes::from(metadata.to_json())).await;
-        let is_sure = guard.is_sure();
+        let is_sure = guard.is_sure() || parts.is_broken(Mutant::LeaseOnFaith);
         guard.release().await;
         if created? == Created::Taken || !(is_sure || self.was_not_undone().await?) {
             return Ok(Completed::Taken);

@@ -9,6 +9,7 @@ use super::alive::{self, Life};
 use super::{litter, rollback};
 use crate::components::Components;
 use crate::error::{Error, Result};
+use crate::mutant::Mutant;
 use crate::settings::ForeignPending;
 use crate::table;
 
@@ -23,7 +24,10 @@ pub(crate) async fn heal_on_opening(parts: &Components, timeline: &Timeline) -> 
         return Ok(false);
     }
     let guard = parts.lock.acquire().await?;
-    let healed = heal_noted(parts, timeline.layout(), noted).await;
+    let healed = match parts.is_broken(Mutant::StaleListing) {
+        true => heal(parts, timeline).await.map(drop),
+        false => heal_noted(parts, timeline.layout(), noted).await,
+    };
     guard.release().await;
     healed.map(|()| true)
 }
@@ -82,7 +86,7 @@ async fn is_dead(parts: &Components, instant: &Instant) -> Result<bool> {
         );
         return Ok(false);
     }
-    Ok(life != Life::Fresh)
+    Ok(life != Life::Fresh || parts.is_broken(Mutant::HeartbeatIgnored))
 }
 
 /// Whether a pending replace commit is a clustering, which its planner may still carry out.

@@ -22,6 +22,7 @@ use super::{ATTEMPT_KEY, alive, markers};
 use crate::clock::uuid_text;
 use crate::components::Components;
 use crate::error::{Error, Result};
+use crate::mutant::Mutant;
 use crate::store::{Created, TableStore};
 
 /// Says that an instant was rolled back.
@@ -47,14 +48,20 @@ pub(super) async fn is_noted(store: &TableStore, instant: InstantTime) -> Result
 /// Undoes a pending instant.
 pub(super) async fn undo(parts: &Components, timeline: &Timeline, instant: &Instant) -> Result<()> {
     tracing::warn!(table = parts.store.url(), instant = %instant.time, "rolling back an instant that never completed");
-    anchor(parts, timeline).await?;
+    if !parts.is_broken(Mutant::NoAnchor) {
+        anchor(parts, timeline).await?;
+    }
     let mut files = files_of(&parts.store, instant.time).await?;
     // One who began to undo it has removed the markers perhaps.
     files.extend(read_note(&parts.store, instant.time).await?.map(|note| note.files).unwrap_or_default());
     let action = instant.action.comparable().as_str().to_owned();
     let note = Note { at_ms: parts.clock.now_ms(), action, files };
     let body = Bytes::from(serde_json::to_vec(&note).unwrap_or_default());
-    parts.store.put(&layout::rolled_back(instant.time), body).await?;
+    if parts.is_broken(Mutant::InstantUndoneFirst) {
+        remove_instant(&parts.store, timeline, instant.time, instant.action).await?;
+    } else if !parts.is_broken(Mutant::NoNote) {
+        parts.store.put(&layout::rolled_back(instant.time), body).await?;
+    }
     remove(&parts.store, timeline, instant.time, instant.action, note.files).await
 }
 
@@ -84,11 +91,16 @@ async fn remove(
 ) -> Result<()> {
     store.delete_all(files.into_iter().chain([layout::dead_letters(time)]).collect()).await?;
     markers::remove(store, time).await?;
+    remove_instant(store, timeline, time, action).await?;
+    alive::end(store, time).await
+}
+
+async fn remove_instant(store: &TableStore, timeline: &Timeline, time: InstantTime, action: Action) -> Result<()> {
     let requested = Instant::requested(time, action);
     for state in [requested.completed(None), requested.inflight(), requested] {
         store.delete(&layout::timeline_file(timeline.layout(), &state)).await?;
     }
-    alive::end(store, time).await
+    Ok(())
 }
 
 /// The files that the instant may have written: by its markers; by their names where it has none.

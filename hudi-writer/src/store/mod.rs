@@ -4,7 +4,11 @@
 //! table has, and in which order they may be written.
 
 mod conditional;
+mod counts;
 mod place;
+#[cfg(feature = "s3")]
+mod s3;
+mod settings;
 mod upload;
 
 use std::ops::Range;
@@ -19,6 +23,11 @@ use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload}
 
 use crate::error::{Error, Result};
 pub(crate) use conditional::{Swapped, Version};
+use counts::{CountedStore, Counters, KEYS_A_REQUEST};
+use place::{Place, PlaceKind};
+
+pub use counts::RequestCounts;
+pub use settings::{Encryption, StoreSettings};
 pub(crate) use upload::Upload;
 
 /// An object of the table: its path below the table and its size.
@@ -42,6 +51,7 @@ pub(crate) enum Created {
 #[derive(Debug, Clone)]
 pub(crate) struct TableStore {
     store: Arc<dyn ObjectStore>,
+    counters: Arc<Counters>,
     prefix: String,
     url: Arc<str>,
     /// Java keeps a checksum beside each file that it writes to a local folder, and checks it.
@@ -49,16 +59,32 @@ pub(crate) struct TableStore {
 }
 
 impl TableStore {
-    /// The table at a URL (`file:///…`) or a path of the local file system.
-    pub(crate) fn at(url: &str) -> Result<Self> {
-        let place = place::resolve(url)?;
-        Ok(Self { store: place.store, prefix: place.prefix, url: place.url.into(), java_checksums: place.local })
+    /// The table at a URL (`file:///…`, `s3://…`) or a path of the local file system.
+    pub(crate) async fn at(url: &str) -> Result<Self> {
+        Self::at_with(url, &StoreSettings::default()).await
+    }
+
+    /// The table at a URL or a path, with settings for its store.
+    pub(crate) async fn at_with(url: &str, settings: &StoreSettings) -> Result<Self> {
+        Ok(Self::in_place(place::resolve(url, settings).await?))
     }
 
     /// The table below `prefix` of a store.
     pub(crate) fn of(store: Arc<dyn ObjectStore>, prefix: &str, url: &str) -> Self {
-        let prefix = prefix.trim_matches('/').to_owned();
-        Self { store, prefix, url: url.into(), java_checksums: url.starts_with("file:") }
+        let kind = if url.starts_with("file:") { PlaceKind::Folder } else { PlaceKind::Other };
+        Self::in_place(Place { store, prefix: prefix.trim_matches('/').to_owned(), url: url.to_owned(), kind })
+    }
+
+    fn in_place(Place { store, prefix, url, kind }: Place) -> Self {
+        let counters = Arc::new(Counters::default());
+        let keys_a_delete = if kind == PlaceKind::Bucket { KEYS_A_REQUEST } else { 1 };
+        let store = Arc::new(CountedStore::new(store, Arc::clone(&counters), keys_a_delete));
+        Self { store, counters, prefix, url: url.into(), java_checksums: kind == PlaceKind::Folder }
+    }
+
+    /// How many requests were made of the store, by this table and its clones.
+    pub(crate) fn request_counts(&self) -> RequestCounts {
+        self.counters.now()
     }
 
     /// The folder of a table in the local file system.
@@ -204,13 +230,26 @@ impl TableStore {
         Upload::new(self.clone(), path)
     }
 
-    /// Removes many objects, several at a time.
+    /// Removes many objects; those that are not there are no error. A store that can removes many with one request.
     pub(crate) async fn delete_all(&self, paths: Vec<String>) -> Result<()> {
-        futures::stream::iter(paths)
-            .map(|path| async move { self.delete(&path).await })
-            .buffer_unordered(8)
-            .try_collect::<Vec<()>>()
-            .await?;
+        if self.java_checksums {
+            self.delete_stream(paths.iter().map(|path| layout::crc_sibling(path)).collect()).await?;
+        }
+        self.delete_stream(paths).await
+    }
+
+    async fn delete_stream(&self, paths: Vec<String>) -> Result<()> {
+        let locations: Vec<Path> = paths.iter().map(|path| self.path(path)).collect::<Result<_>>()?;
+        let locations = futures::stream::iter(locations.into_iter().map(Ok)).boxed();
+        let mut answers = self.store.delete_stream(locations);
+        let mut names = paths.iter();
+        while let Some(answer) = answers.next().await {
+            let name = names.next().map_or("", String::as_str);
+            match answer {
+                Ok(_) | Err(object_store::Error::NotFound { .. }) => {}
+                Err(e) => return Err(self.failed("delete", name)(e)),
+            }
+        }
         Ok(())
     }
 }
@@ -229,7 +268,7 @@ mod tests {
     #[tokio::test]
     async fn paths_are_taken_letter_by_letter() {
         let folder = tempfile::tempdir().unwrap();
-        let store = TableStore::at(folder.path().to_str().unwrap()).unwrap();
+        let store = TableStore::at(folder.path().to_str().unwrap()).await.unwrap();
         for path in ["region=a%2Fb/x.parquet", "p=ü 日/#1/y", ".hoodie/.temp/1/z"] {
             store.put(path, Bytes::from_static(b"1")).await.unwrap();
             assert!(folder.path().join(path).exists(), "{path}");
@@ -258,9 +297,36 @@ mod tests {
     async fn replacing_a_file_of_javas_removes_its_checksum() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join(".x.crc"), "crc").unwrap();
-        let store = TableStore::at(folder.path().to_str().unwrap()).unwrap();
+        let store = TableStore::at(folder.path().to_str().unwrap()).await.unwrap();
         assert_eq!(store.list("").await.unwrap(), []);
         store.replace("x", Bytes::from_static(b"1")).await.unwrap();
         assert!(!folder.path().join(".x.crc").exists());
+    }
+
+    #[tokio::test]
+    async fn removing_many_files_removes_javas_checksums_and_minds_no_absence() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = TableStore::at(folder.path().to_str().unwrap()).await.unwrap();
+        let paths: Vec<String> = (0..30).map(|at| format!("p={at}/x")).collect();
+        for path in paths.iter().skip(1) {
+            store.put(path, Bytes::from_static(b"1")).await.unwrap();
+        }
+        std::fs::write(folder.path().join("p=7/.x.crc"), "crc").unwrap();
+        store.put("kept", Bytes::from_static(b"1")).await.unwrap();
+        store.delete_all(paths).await.unwrap();
+        assert!(!folder.path().join("p=7/.x.crc").exists());
+        let left: Vec<String> = store.list("").await.unwrap().into_iter().map(|o| o.path).collect();
+        assert_eq!(left, ["kept"]);
+    }
+
+    #[tokio::test]
+    async fn a_stores_requests_are_counted_by_kind_whatever_it_is() {
+        let store = TableStore::of(Arc::new(InMemory::new()), "t", "memory:///t");
+        store.put("a", Bytes::from_static(b"1")).await.unwrap();
+        assert_eq!(store.create_once("a", Bytes::from_static(b"2")).await.unwrap(), Created::Taken);
+        assert_eq!(store.clone().list("").await.unwrap().len(), 1);
+        store.delete_all(vec!["a".into(), "b".into()]).await.unwrap();
+        let expected = RequestCounts { puts: 1, creates: 1, gets: 1, lists: 1, deletes: 2, ..RequestCounts::default() };
+        assert_eq!(store.request_counts(), expected);
     }
 }

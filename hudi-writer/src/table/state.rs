@@ -28,12 +28,12 @@ pub struct Table {
 }
 
 impl Table {
-    /// Reads the table at a URL (`file:///…`) or a folder's path. Writes nothing.
+    /// Reads the table at a URL (`file:///…`, `s3://…`) or a folder's path. Writes nothing.
     ///
     /// # Errors
     /// [`Error::NotFound`] where there is no table, [`Error::Refused`] for what we do not read.
     pub async fn open(url: &str) -> Result<Self> {
-        Self::load(TableStore::at(url)?).await
+        Self::load(TableStore::at(url).await?).await
     }
 
     pub(crate) async fn load(store: TableStore) -> Result<Self> {

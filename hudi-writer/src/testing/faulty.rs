@@ -6,13 +6,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::StreamExt;
 use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{
     CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt,
     PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result, UploadPart,
 };
+use tokio::sync::Semaphore;
 
 /// How a call goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,10 +26,12 @@ pub enum Fault {
     DoneButError,
     /// The process is killed, and the call is carried out later: see [`FaultyStore::release`].
     Late,
+    /// The process sleeps before it, however long that is: it wakes at [`FaultyStore::release`], and goes on.
+    Sleeps,
 }
 
 impl Fault {
-    /// All of them.
+    /// All that end without anybody's help.
     pub const ALL: [Self; 4] = [Self::Dies, Self::Fails, Self::DoneButError, Self::Late];
 }
 
@@ -37,6 +40,8 @@ impl Fault {
 pub struct FaultyStore {
     inner: Arc<dyn ObjectStore>,
     calls: Arc<Mutex<Calls>>,
+    /// Closed once the sleeper may wake.
+    awake: Arc<Semaphore>,
 }
 
 #[derive(Debug)]
@@ -82,7 +87,8 @@ impl FaultyStore {
     }
 
     fn of(inner: Arc<dyn ObjectStore>, at: Option<(usize, Fault)>) -> Self {
-        Self { inner, calls: Arc::new(Mutex::new(Calls { at, seen: vec![], dead: false, late: None })) }
+        let calls = Calls { at, seen: vec![], dead: false, late: None };
+        Self { inner, calls: Arc::new(Mutex::new(calls)), awake: Arc::new(Semaphore::new(0)) }
     }
 
     /// Of each call so far, whether it changes anything.
@@ -91,8 +97,9 @@ impl FaultyStore {
         self.lock().seen.clone()
     }
 
-    /// Carries out the call that came late, if there is one.
+    /// Carries out the call that came late, and wakes the one who sleeps, if there is one.
     pub async fn release(&self) {
+        self.awake.close();
         let late = self.lock().late.take();
         // Whatever it comes to, nobody hears of it.
         match late {
@@ -107,7 +114,24 @@ impl FaultyStore {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn turn(&self, changes: bool) -> Result<Turn> {
+    /// Whether somebody sleeps.
+    #[must_use]
+    pub fn sleeps(&self) -> bool {
+        let calls = self.lock();
+        let reached = calls.at.is_some_and(|(at, fault)| fault == Fault::Sleeps && calls.seen.len() > at);
+        reached && !self.awake.is_closed()
+    }
+
+    async fn turn(&self, changes: bool) -> Result<Turn> {
+        let turn = self.turn_now(changes)?;
+        if self.sleeps() {
+            // Closing it is an error to who waits.
+            let _ = self.awake.acquire().await;
+        }
+        Ok(turn)
+    }
+
+    fn turn_now(&self, changes: bool) -> Result<Turn> {
         let mut calls = self.lock();
         if calls.dead {
             return Err(failed("the process is dead"));
@@ -115,7 +139,7 @@ impl FaultyStore {
         calls.seen.push(changes);
         let now = calls.seen.len() - 1;
         match calls.at.filter(|(at, _)| *at == now).map(|(_, fault)| fault) {
-            None => Ok(Turn::Do),
+            None | Some(Fault::Sleeps) => Ok(Turn::Do),
             Some(Fault::Fails) => Err(failed("the call failed")),
             Some(Fault::DoneButError) => Ok(Turn::DoAndFail),
             Some(Fault::Dies) => {
@@ -129,8 +153,12 @@ impl FaultyStore {
         }
     }
 
-    fn read(&self) -> Result<()> {
-        match self.turn(false)? {
+    async fn read(&self) -> Result<()> {
+        Self::is_read(self.turn(false).await?)
+    }
+
+    fn is_read(turn: Turn) -> Result<()> {
+        match turn {
             Turn::Do => Ok(()),
             Turn::DoAndFail | Turn::Keep => Err(failed("the answer was lost")),
         }
@@ -159,7 +187,7 @@ impl fmt::Display for FaultyStore {
 #[deny(clippy::missing_trait_methods)]
 impl ObjectStore for FaultyStore {
     async fn put_opts(&self, location: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
-        match self.turn(true)? {
+        match self.turn(true).await? {
             Turn::Keep => Err(self.keep(Late::Put(location.clone(), payload, options))),
             turn => told(turn, self.inner.put_opts(location, payload, options).await),
         }
@@ -170,18 +198,18 @@ impl ObjectStore for FaultyStore {
         location: &Path,
         options: PutMultipartOptions,
     ) -> Result<Box<dyn MultipartUpload>> {
-        self.read()?;
+        self.read().await?;
         let inner = self.inner.put_multipart_opts(location, options).await?;
         Ok(Box::new(FaultyUpload { inner: Some(inner), store: self.clone() }))
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
-        self.read()?;
+        self.read().await?;
         self.inner.get_opts(location, options).await
     }
 
     async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
-        self.read()?;
+        self.read().await?;
         self.inner.get_ranges(location, ranges).await
     }
 
@@ -191,7 +219,7 @@ impl ObjectStore for FaultyStore {
             let store = store.clone();
             async move {
                 let location = location?;
-                match store.turn(true)? {
+                match store.turn(true).await? {
                     Turn::Keep => Err(store.keep(Late::Delete(location))),
                     turn => told(turn, store.inner.delete(&location).await.map(|()| location)),
                 }
@@ -201,31 +229,35 @@ impl ObjectStore for FaultyStore {
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        match self.read() {
-            Ok(()) => self.inner.list(prefix),
-            Err(e) => futures::stream::iter([Err(e)]).boxed(),
-        }
+        let (store, prefix) = (self.clone(), prefix.cloned());
+        let listed = async move {
+            store.read().await?;
+            Ok::<_, object_store::Error>(store.inner.list(prefix.as_ref()))
+        };
+        futures::stream::once(listed).try_flatten().boxed()
     }
 
     fn list_with_offset(&self, prefix: Option<&Path>, offset: &Path) -> BoxStream<'static, Result<ObjectMeta>> {
-        match self.read() {
-            Ok(()) => self.inner.list_with_offset(prefix, offset),
-            Err(e) => futures::stream::iter([Err(e)]).boxed(),
-        }
+        let (store, prefix, offset) = (self.clone(), prefix.cloned(), offset.clone());
+        let listed = async move {
+            store.read().await?;
+            Ok::<_, object_store::Error>(store.inner.list_with_offset(prefix.as_ref(), &offset))
+        };
+        futures::stream::once(listed).try_flatten().boxed()
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
-        self.read()?;
+        self.read().await?;
         self.inner.list_with_delimiter(prefix).await
     }
 
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
-        self.read()?;
+        self.read().await?;
         self.inner.copy_opts(from, to, options).await
     }
 
     async fn rename_opts(&self, from: &Path, to: &Path, options: RenameOptions) -> Result<()> {
-        self.read()?;
+        self.read().await?;
         self.inner.rename_opts(from, to, options).await
     }
 }
@@ -246,7 +278,7 @@ impl FaultyUpload {
 #[async_trait]
 impl MultipartUpload for FaultyUpload {
     fn put_part(&mut self, data: PutPayload) -> UploadPart {
-        let passed = self.store.read();
+        let passed = self.store.turn_now(false).and_then(FaultyStore::is_read);
         match passed.and_then(|()| self.upload()) {
             Ok(inner) => inner.put_part(data),
             Err(e) => Box::pin(async move { Err(e) }),
@@ -254,7 +286,7 @@ impl MultipartUpload for FaultyUpload {
     }
 
     async fn complete(&mut self) -> Result<PutResult> {
-        let turn = self.store.turn(true)?;
+        let turn = self.store.turn(true).await?;
         if turn == Turn::Keep {
             let late = self.inner.take().map(Late::Complete);
             return Err(late.map_or_else(|| failed("the process is dead"), |late| self.store.keep(late)));
@@ -263,7 +295,7 @@ impl MultipartUpload for FaultyUpload {
     }
 
     async fn abort(&mut self) -> Result<()> {
-        self.store.read()?;
+        self.store.read().await?;
         self.upload()?.abort().await
     }
 }

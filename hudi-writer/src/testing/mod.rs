@@ -4,5 +4,6 @@
 mod clock;
 mod faulty;
 
+pub use crate::mutant::Mutant;
 pub use clock::ManualClock;
 pub use faulty::{Fault, FaultyStore};

@@ -9,17 +9,21 @@ use hudi_writer::{Index, NewTable, Table};
 
 use crate::history::{History, Release, World, calls_of, survive, usual_commits};
 
-fn bucketed() -> History {
+pub(crate) fn bucketed() -> History {
     let table = NewTable::new("t", ["id"]).index(Index::Bucket(NonZeroU32::new(2).unwrap()));
-    History { table, commits: usual_commits() }
+    History { table, commits: usual_commits(), mutant: None }
 }
 
-fn simple() -> History {
-    History { table: NewTable::new("t", ["id"]), commits: usual_commits() }
+pub(crate) fn simple() -> History {
+    History { table: NewTable::new("t", ["id"]), commits: usual_commits(), mutant: None }
 }
 
-fn partitioned() -> History {
-    History { table: NewTable::new("t", ["region", "id"]).partition_by(["region"]), commits: usual_commits() }
+pub(crate) fn partitioned() -> History {
+    History {
+        table: NewTable::new("t", ["region", "id"]).partition_by(["region"]),
+        commits: usual_commits(),
+        mutant: None,
+    }
 }
 
 /// Lets each call go wrong in each way that makes a difference to it; how many points that were.
@@ -64,7 +68,7 @@ async fn a_recovery_that_dies_is_healed_by_the_next() {
     let mut points = 0;
     for at in (0..calls.len()).filter(|at| calls[*at]).step_by(3) {
         for recovery_dies_at in 0..40 {
-            let mut world = World::new(&history, format!("memory:///recovery/{at}/{recovery_dies_at}"));
+            let world = World::new(&history, format!("memory:///recovery/{at}/{recovery_dies_at}"));
             let dying = FaultyStore::new(Arc::clone(&world.inner), at, Fault::Dies);
             let _ = world.send(Arc::new(dying), usize::MAX).await;
             world.clock.advance(61_000);
@@ -89,7 +93,7 @@ async fn what_is_read_after_a_crash_needs_no_writer() {
     let history = bucketed();
     let mut pending = 0;
     for at in 10..calls_of(&history).await.len() {
-        let mut world = World::new(&history, format!("memory:///reader/{at}"));
+        let world = World::new(&history, format!("memory:///reader/{at}"));
         let dying = FaultyStore::new(Arc::clone(&world.inner), at, Fault::Dies);
         let _ = world.send(Arc::new(dying), usize::MAX).await;
         let table = Table::open_in(Arc::clone(&world.inner), "base/t", &world.url).await.unwrap();

@@ -1,15 +1,16 @@
 //! A history of commits that is written through a store of which calls go wrong, and what must hold whatever happens.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures::TryStreamExt;
 use hudi_core::change::Op;
-use hudi_writer::testing::{Fault, FaultyStore, ManualClock};
+use hudi_writer::testing::{Fault, FaultyStore, ManualClock, Mutant};
 use hudi_writer::{CommitOutcome, Compute, Error, NewTable, Table, TableWriter, WriterBuilder, check_table};
 use object_store::memory::InMemory;
 use object_store::{ObjectMeta, ObjectStore};
 
-use crate::model::{Change, Model, any_original, batch, rows_of};
+use crate::model::{Change, Model, any_original, batch, try_rows_of};
 
 /// Longer than a lease and a heartbeat last.
 const LONG_MS: i64 = 61_000;
@@ -19,6 +20,8 @@ const LONG_MS: i64 = 61_000;
 pub(crate) struct History {
     pub(crate) table: NewTable,
     pub(crate) commits: Vec<Vec<Change>>,
+    /// How all writers are broken, to see whether somebody notices.
+    pub(crate) mutant: Option<Mutant>,
 }
 
 /// When a call that comes late is carried out.
@@ -39,6 +42,7 @@ impl Release {
 }
 
 /// A table in memory, and who writes it.
+#[derive(Clone)]
 pub(crate) struct World {
     history: History,
     pub(crate) url: String,
@@ -46,7 +50,7 @@ pub(crate) struct World {
     pub(crate) clock: Arc<ManualClock>,
     models: Vec<Model>,
     /// How many commits were told of as done.
-    acknowledged: usize,
+    acknowledged: Arc<AtomicUsize>,
 }
 
 pub(crate) type Held<T = ()> = Result<T, String>;
@@ -71,16 +75,16 @@ impl World {
             models.push(model);
         }
         let (inner, clock) = (Arc::new(InMemory::new()), Arc::new(ManualClock::default()));
-        Self { history: history.clone(), url, inner, clock, models, acknowledged: 0 }
+        Self { history: history.clone(), url, inner, clock, models, acknowledged: Arc::default() }
     }
 
     pub(crate) fn builder(&self, store: Arc<dyn ObjectStore>) -> WriterBuilder {
         let builder = TableWriter::builder(&self.url).store(store, "base/t");
-        builder.clock(self.clock.clone()).compute(Compute::inline())
+        builder.clock(self.clock.clone()).compute(Compute::inline()).mutant(self.history.mutant)
     }
 
     /// Sends what the table does not have yet, `at_most` commits; how far it got stands in `acknowledged`.
-    pub(crate) async fn send(&mut self, store: Arc<dyn ObjectStore>, at_most: usize) -> Result<(), Error> {
+    pub(crate) async fn send(&self, store: Arc<dyn ObjectStore>, at_most: usize) -> Result<(), Error> {
         let mut writer = self.builder(store).open_or_create(&self.history.table).await?;
         let (mut offset, mut commits) = (0, 0);
         for (number, changes) in self.history.commits.clone().into_iter().enumerate() {
@@ -88,7 +92,9 @@ impl World {
             offset += changes.len() as i64;
             if taken.covered < changes.len() as u64 {
                 match writer.commit(&any_original).await? {
-                    CommitOutcome::Committed(_) => self.acknowledged = self.acknowledged.max(number + 1),
+                    CommitOutcome::Committed(_) => {
+                        self.acknowledged.fetch_max(number + 1, Ordering::SeqCst);
+                    }
                     CommitOutcome::Empty => {}
                     CommitOutcome::Conflicted { .. } => return Ok(()),
                 }
@@ -103,14 +109,15 @@ impl World {
 
     /// What readers see is the table after some commit, and after no earlier one than was told of.
     pub(crate) async fn is_some_commit(&self) -> Held {
+        let acknowledged = self.acknowledged.load(Ordering::SeqCst);
         let seen = match Table::open_in(Arc::clone(&self.inner), "base/t", &self.url).await {
-            Ok(table) => rows_of(&table).await,
-            Err(Error::NotFound { .. }) if self.acknowledged == 0 => return Ok(()),
+            Ok(table) => try_rows_of(&table).await?,
+            Err(Error::NotFound { .. }) if acknowledged == 0 => return Ok(()),
             Err(error) => return Err(format!("cannot be read: {error}")),
         };
-        match self.models[self.acknowledged..].iter().any(|model| model.rows() == seen) {
+        match self.models[acknowledged..].iter().any(|model| model.rows() == seen) {
             true => Ok(()),
-            false => Err(format!("after {} acknowledged commits: {seen:?}", self.acknowledged)),
+            false => Err(format!("after {acknowledged} acknowledged commits: {seen:?}")),
         }
     }
 
@@ -118,7 +125,7 @@ impl World {
     pub(crate) async fn is_whole(&self) -> Held {
         let last = self.models.last().unwrap();
         let table = Table::open_in(Arc::clone(&self.inner), "base/t", &self.url).await.map_err(|e| e.to_string())?;
-        let seen = rows_of(&table).await;
+        let seen = try_rows_of(&table).await?;
         if seen != last.rows() {
             return Err(format!("want {:?}, have {seen:?}", last.rows()));
         }
@@ -158,7 +165,7 @@ impl World {
 
 /// The calls that writing the history takes, each with whether it changes anything.
 pub(crate) async fn calls_of(history: &History) -> Vec<bool> {
-    let mut world = World::new(history, "memory:///calls".to_owned());
+    let world = World::new(history, "memory:///calls".to_owned());
     let store = FaultyStore::sound(Arc::clone(&world.inner));
     world.send(Arc::new(store.clone()), usize::MAX).await.unwrap();
     world.is_whole().await.unwrap();
@@ -167,7 +174,7 @@ pub(crate) async fn calls_of(history: &History) -> Vec<bool> {
 
 /// Writes the history with one call going wrong; then others go on, and all must be well.
 pub(crate) async fn survive(history: &History, at: usize, fault: Fault, release: Release) -> Held {
-    let mut world = World::new(history, format!("memory:///{at}/{fault:?}/{release:?}"));
+    let world = World::new(history, format!("memory:///{at}/{fault:?}/{release:?}/{:?}", history.mutant));
     let store = FaultyStore::new(Arc::clone(&world.inner), at, fault);
     // One whose process lives on opens the table again after an error.
     let tries = if matches!(fault, Fault::Dies | Fault::Late) { 1 } else { 3 };
@@ -179,11 +186,11 @@ pub(crate) async fn survive(history: &History, at: usize, fault: Fault, release:
         }
     }
     world.clock.advance(LONG_MS);
-    succeed(&mut world, &store, release).await
+    succeed(&world, &store, release).await
 }
 
 /// The next writer after one that died.
-async fn succeed(world: &mut World, store: &FaultyStore, release: Release) -> Held {
+async fn succeed(world: &World, store: &FaultyStore, release: Release) -> Held {
     let when = |now: Release| async move {
         if release == now {
             store.release().await;
@@ -205,5 +212,40 @@ async fn succeed(world: &mut World, store: &FaultyStore, release: Release) -> He
         world.is_some_commit().await?;
     }
     when(Release::AtLast).await;
+    world.end().await
+}
+
+/// Writes the history; one who does so falls asleep before a call, is thought dead, and wakes after another went on.
+pub(crate) async fn survive_a_sleeper(history: &History, at: usize, pause_ms: i64) -> Held {
+    let world = World::new(history, format!("memory:///sleeper/{at}/{pause_ms}/{:?}", history.mutant));
+    let store = FaultyStore::new(Arc::clone(&world.inner), at, Fault::Sleeps);
+    let (sleeper, its_store) = (world.clone(), Arc::new(store.clone()));
+    let sleeper = tokio::spawn(async move { sleeper.send(its_store, usize::MAX).await });
+    while !store.sleeps() && !sleeper.is_finished() {
+        tokio::task::yield_now().await;
+    }
+    world.clock.advance(pause_ms);
+    let other = world.clone();
+    let other = tokio::spawn(async move { other.send(Arc::clone(&other.inner), 1).await });
+    // The other may wait for a lock that the sleeper holds in this process.
+    for _ in 0..2000 {
+        tokio::task::yield_now().await;
+    }
+    store.release().await;
+    let ended = [sleeper.await, other.await];
+    world.is_some_commit().await?;
+    for ended in ended {
+        match ended.map_err(|e| e.to_string())? {
+            // Who lost a race may also be refused by what it finds.
+            Ok(())
+            | Err(Error::Corrupt { .. } | Error::Refused { .. } | Error::Store { .. } | Error::Locked { .. }) => {}
+            Err(error) => return Err(error.to_string()),
+        }
+    }
+    world.clock.advance(LONG_MS);
+    for _ in 0..2 {
+        world.send(Arc::clone(&world.inner), usize::MAX).await.map_err(|e| e.to_string())?;
+        world.is_some_commit().await?;
+    }
     world.end().await
 }

@@ -8,4 +8,7 @@ mod history;
 mod keyless;
 mod model;
 mod moves;
+#[cfg(feature = "s3")]
+mod s3;
+mod sleepers;
 mod upserts;

@@ -122,7 +122,13 @@ pub(crate) fn batch(changes: &[Change], first_offset: i64) -> ChangeBatch {
 
 /// The table's rows by key; fails where a key stands twice.
 pub(crate) async fn rows_of(table: &Table) -> BTreeMap<i64, Row> {
-    let batches: Vec<RecordBatch> = table.snapshot(&ReadOptions::default()).await.unwrap().try_collect().await.unwrap();
+    try_rows_of(table).await.unwrap_or_else(|wrong| panic!("{wrong}"))
+}
+
+/// The table's rows by key; says what is wrong where they cannot be read, or a key stands twice.
+pub(crate) async fn try_rows_of(table: &Table) -> Result<BTreeMap<i64, Row>, String> {
+    let batches = table.snapshot(&ReadOptions::default()).await.map_err(|e| e.to_string())?;
+    let batches: Vec<RecordBatch> = batches.try_collect().await.map_err(|e| e.to_string())?;
     let mut rows = BTreeMap::new();
     for batch in batches {
         let column = |name: &str| batch.column_by_name(name).unwrap();
@@ -132,10 +138,12 @@ pub(crate) async fn rows_of(table: &Table) -> BTreeMap<i64, Row> {
             let name = names.is_valid(row).then(|| names.value(row).to_owned());
             let amount = amounts.is_valid(row).then(|| amounts.value(row));
             let before = rows.insert(ids.value(row), (regions.value(row).to_owned(), name, amount));
-            assert!(before.is_none(), "key {} stands twice", ids.value(row));
+            if before.is_some() {
+                return Err(format!("key {} stands twice", ids.value(row)));
+            }
         }
     }
-    rows
+    Ok(rows)
 }
 
 /// The table is the model, and is sound.

@@ -12,10 +12,14 @@ fn bucket(buckets: u32) -> Index {
     Index::Bucket(NonZeroU32::new(buckets).unwrap())
 }
 
-/// Random histories in several commits, the table opened anew now and then.
+/// [`history_at`] in a folder of its own.
 async fn history(seed: u64, table: NewTable) {
     let folder = tempfile::tempdir().unwrap();
-    let url = folder.path().to_str().unwrap();
+    history_at(folder.path().to_str().unwrap(), seed, table).await;
+}
+
+/// Random histories in several commits, the table opened anew now and then.
+pub(crate) async fn history_at(url: &str, seed: u64, table: NewTable) {
     let mut random = Seeded(seed);
     let mut writer = TableWriter::builder(url).create(&table).await.unwrap();
     let (mut model, mut offset, mut order) = (Model::default(), 0, 100);
