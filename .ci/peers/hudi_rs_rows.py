@@ -63,6 +63,8 @@ def rows(request):
 
 
 def main():
+    # The server of the tables at s3:// is beside us.
+    os.environ.setdefault("AWS_ALLOW_HTTP", "true")
     for text in sys.stdin:
         try:
             answer = dict(rows(json.loads(text)), ok=True)

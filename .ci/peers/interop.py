@@ -11,6 +11,7 @@ The tables are suite.json's (tables.py). What is held:
      without; all readers see what was asked for, and `inspect --check` passes. Then `replay` goes on with the whole capture: it
      drops the metadata table, all readers see what a model says, and once more `replay` finds nothing to do.
   3. What a writer that died left behind is cleaned up by the other (dead.py).
+  4. Where there is an S3 server (s3.sh), some tables are there instead (on_s3.py); --replay and --inspect need the feature `s3`.
 
 One JVM runs at a time; the next version is installed meanwhile. A capture that is not there is passed over, loudly. Only the
 standard library is needed here; each peer runs in its own environment (install.sh).
@@ -29,6 +30,8 @@ import time
 import canonical
 import dead
 import model
+import on_s3
+import places
 import spark_server
 import tables
 from compare import Failure, blur, identical, normal, same
@@ -36,13 +39,14 @@ from peers import HERE, HudiRs, Java, Programs, install, installed
 
 # Those that can be told to leave a table's version as it is, and do so.
 GOING_ON = ("0.15.0", "1.1.1")
+S3 = os.environ.get("HUDI_TEST_S3")
 
 
 class Suite:
     """Runs steps and counts what held, in the manner of cargo's tests."""
 
     def __init__(self, work, programs):
-        self.work, self.programs, self.hudi_rs = work, programs, HudiRs()
+        self.work, self.programs, self.hudi_rs = work, programs, HudiRs(os.path.join(work, "rows"))
         self.passed, self.failed, self.ignored = 0, [], 0
         self.lines, self.read_by_first, self.java = {}, {}, None
         self.counts = collections.Counter()
@@ -52,7 +56,7 @@ class Suite:
         started = time.time()
         try:
             do()
-        except (Failure, subprocess.TimeoutExpired) as e:
+        except (Failure, OSError, subprocess.TimeoutExpired) as e:
             self.failed.append(name)
             print(f"test interop::{name} ... FAILED ({time.time() - started:.1f} s)\n{e}", flush=True)
             return False
@@ -119,10 +123,12 @@ class Suite:
             if name in self.read_by_first:
                 identical(self.read_by_first[name], theirs)
             self.counts["points"] += 1
+            read.append(theirs)
+        read = []
         held = self.test(f"{name}::read_by_{self.java.name}", java)
         self.counts["read"] += held
         if held and name not in self.read_by_first:
-            self.read_by_first[name] = canonical.read(f"{table}.{self.java.name}.jsonl")
+            self.read_by_first[name] = read[0]
             self.test(f"{name}::read_by_hudi-rs", lambda: self.hudi_rs_reads(name, table))
 
     def hudi_rs_reads(self, name, table):
@@ -194,10 +200,9 @@ class Suite:
         props = spark_server.properties(table)
         if props.get("hoodie.table.version") != "6":
             raise Failure(f"the table's version became {props.get('hoodie.table.version')}")
-        files = any(files for _, _, files in os.walk(os.path.join(table, ".hoodie", "metadata")))
-        found = files, bool(props.get("hoodie.table.metadata.partitions"))
-        if found != (metadata, metadata):
-            raise Failure(f"want {'a' if metadata else 'no'} metadata table; its files and its property are there: {found}")
+        files, partitions = places.files(table, ".hoodie/metadata"), props.get("hoodie.table.metadata.partitions")
+        if (bool(files), bool(partitions)) != (metadata, metadata):
+            raise Failure(f"want {'a' if metadata else 'no'} metadata table, found files {files[:5]} and partitions `{partitions}`")
 
     def idle(self, entry, table, *more):
         done = self.programs.replay(entry, entry["input"], table, *more)
@@ -220,8 +225,10 @@ class Suite:
                     for metadata in (False, True):
                         self.go_on(entry, metadata)
             dead.run(self, [entry for entry in entries if entry["go_on"]])
+            if S3:
+                on_s3.run(self, [entry for entry in entries if entry["go_on"]])
         return (f"{self.java.name}: {self.counts['read']} tables read in {reading:.0f} s, {self.counts['go-ons']} go-ons, "
-                f"{self.counts['dead']} dead instants, {self.counts['points']} points compared, {time.time() - started:.0f} s")
+                f"{self.counts['dead']} dead instants, {self.counts['on S3']} on S3, {self.counts['points']} points compared, {time.time() - started:.0f} s")
 
     def finish(self, summaries):
         print("\n".join(summaries))
@@ -264,10 +271,10 @@ def main():
     with open(a.suite, encoding="utf-8") as f:
         entries = [e for e in tables.entries(json.load(f), os.path.abspath(a.shared), work) if re.search(a.only, e["name"])]
     suite, summaries, made = Suite(work, Programs(a.replay, a.inspect)), [], None
-    coming = install(a.hudi[0])
+    coming = install(a.hudi[0], *(["s3"] if S3 else []))
     for number, hudi in enumerate(a.hudi):
         installed(coming)
-        suite.java = Java(hudi)
+        suite.java = Java(hudi, os.path.join(work, "rows"), S3 if hudi in GOING_ON else None)
         if number + 1 < len(a.hudi):
             coming = install(a.hudi[number + 1])
         try:

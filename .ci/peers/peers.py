@@ -16,8 +16,9 @@ PATIENCE_SECONDS = 600
 class Server:
     """A process that answers each line of JSON with one."""
 
-    def __init__(self, name, command, shows_errors):
-        self.name, self.command = name, command
+    def __init__(self, name, command, scratch, shows_errors=False):
+        self.name, self.command, self.scratch = name, command, scratch
+        os.makedirs(scratch, exist_ok=True)
         self.errors = None if shows_errors else subprocess.DEVNULL
         self.process = None
 
@@ -47,7 +48,7 @@ class Server:
 
     def rows(self, table, **request):
         """The canonical lines of a snapshot."""
-        out = f"{request.pop('out', table)}.{self.name}.jsonl"
+        out = os.path.join(self.scratch, f"{os.path.basename(table)}.{self.name}.jsonl")
         self.ask(op="rows", table=table, out=out, **request)
         return canonical.read(out)
 
@@ -64,15 +65,16 @@ class Server:
 class Java(Server):
     """Hudi's Java of one version: one JVM, which begins to start at once."""
 
-    def __init__(self, hudi, arguments=()):
+    def __init__(self, hudi, scratch, s3=None):
         venv = "spark-3.4" if hudi.startswith("0.14.") else "spark-3.5"
         python = os.path.join(spark_server.PEERS, venv, "bin", "python")
-        command = [python, os.path.join(HERE, "spark_server.py"), "--hudi", hudi, "--memory", "2g", *arguments]
-        super().__init__(f"hudi-{hudi}", command, bool(os.environ.get("SPARK_LOG")))
+        command = [python, os.path.join(HERE, "spark_server.py"), "--hudi", hudi, "--memory", "2g", *(["--s3", s3] if s3 else [])]
+        super().__init__(f"hudi-{hudi}", command, scratch, bool(os.environ.get("SPARK_LOG")))
         self.version, self.up = hudi, False
         self.start()
 
     def ask(self, **request):
+        request["table"] = request["table"].replace("s3://", "s3a://")
         if not self.up:
             print(f"{self.name}: JVM up after {self.answer()['seconds']} s", flush=True)
             self.up = True
@@ -84,9 +86,9 @@ class Java(Server):
 class HudiRs(Server):
     """The `hudi` wheel."""
 
-    def __init__(self):
+    def __init__(self, scratch):
         python = os.path.join(spark_server.PEERS, "hudi-rs", "bin", "python")
-        super().__init__("hudi-rs", [python, os.path.join(HERE, "hudi_rs_rows.py")], False)
+        super().__init__("hudi-rs", [python, os.path.join(HERE, "hudi_rs_rows.py")], scratch)
 
 
 class Programs:
