@@ -1,4 +1,4 @@
-"""Tables at s3://: `replay` makes them, all readers read them there, Hudi's Java goes on through s3a, and then we do."""
+"""Tables at s3://: `replay` makes them, all readers read them there, Hudi's Java goes on through s3a, then we do, and Java again."""
 import places
 
 BUCKET = "interop"
@@ -23,3 +23,6 @@ def _go_on(suite, entry):
     suite.java_goes_on(entry, table, True, states)
     suite.we_go_on(entry, table, states)
     suite.idle(entry, table)
+    # Its metadata table is made anew, although Hadoop's objects for the old one's folders are still there.
+    suite.all_read(table, suite.java_changes(entry, table, suite.java.rows(table), metadata=True))
+    suite.is_version_6(table, True)

@@ -26,7 +26,9 @@ def files(table, folder):
         return [os.path.join(parent, name) for parent, _, names in os.walk(os.path.join(table, folder)) for name in names]
     bucket, prefix = _split(table, folder + "/")
     found = xml.etree.ElementTree.fromstring(_ask("GET", bucket, "", f"?list-type=2&prefix={urllib.parse.quote(prefix)}"))
-    return [key.text for key in found.iter() if key.tag.endswith("}Key") or key.tag == "Key"]
+    keys = [key.text for key in found.iter() if key.tag.endswith("}Key") or key.tag == "Key"]
+    # Hadoop leaves objects in place of empty folders.
+    return [key for key in keys if not key.endswith("/")]
 
 
 def make_bucket(name):

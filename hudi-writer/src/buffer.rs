@@ -1,30 +1,29 @@
 //! [`Buffer`]: changes that wait for the commit, in the order of their arrival, and their way into one [`ChangeSet`].
 
-use std::fmt::Write;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::BooleanBufferBuilder;
 use arrow::array::{
-    Array, ArrayRef, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions, StringArray, StringBuilder,
-    TimestampMicrosecondArray, new_null_array,
+    Array, ArrayRef, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions, StringArray, TimestampMicrosecondArray,
+    new_null_array,
 };
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::{cast, concat, filter, filter_record_batch};
 use arrow::datatypes::{DataType, Schema, SchemaRef};
-use hudi_core::change::{ChangeBatch, MAX_LONG_POSITION, Op, OrderKind, columns};
+use hudi_core::change::{ChangeBatch, Op, OrderKind, columns};
 use hudi_core::checkpoint::Epochs;
-use hudi_core::error::Error as FormatError;
-use hudi_core::merge::Orders;
+use hudi_core::merge::{OrderValue, Orders};
 
 use crate::changes::{ChangeSet, OriginRun, Origins};
-use crate::error::{Error, Result, format};
-
-/// What an order is where nothing has one: below all positions of all epochs.
-const LOWEST_TEXT: &str = "00";
+use crate::error::{Error, Result};
+use crate::orders::{stored_orders, with_epochs};
+use crate::truncation::{Truncation, micros};
 
 /// Changes of one batch that were taken, with their keys and partitions.
 #[derive(Debug)]
 struct Part {
+    source: Arc<str>,
     rows: RecordBatch,
     unsent: Vec<Option<BooleanBuffer>>,
     ops: Vec<Op>,
@@ -41,6 +40,10 @@ pub(crate) struct Buffer {
     parts: Vec<Part>,
     rows: usize,
     bytes: usize,
+    /// The last truncate of each source, whether it is in the table or not.
+    truncations: HashMap<Arc<str>, Truncation>,
+    /// One that is not in the table yet.
+    to_carry_out: Option<Truncation>,
 }
 
 impl Buffer {
@@ -50,6 +53,19 @@ impl Buffer {
 
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Notes the last truncate of a source, and whether stored rows must go for it.
+    pub(crate) fn truncate(&mut self, source: &Arc<str>, truncation: Truncation, is_new: bool) {
+        if is_new {
+            self.to_carry_out = Some(truncation.clone());
+        }
+        self.truncations.insert(Arc::clone(source), truncation);
+    }
+
+    /// The truncate that stored rows must go for.
+    pub(crate) fn truncation(&self) -> Option<&Truncation> {
+        self.to_carry_out.as_ref()
     }
 
     /// Takes the rows of a batch for which `taken` holds. The epoch of each goes before its order.
@@ -64,34 +80,22 @@ impl Buffer {
         if taken.true_count() == 0 {
             return Ok(());
         }
-        let failed = || Error::columns("filter the changes of", &batch.topic);
-        let orders = with_epochs(&batch.orders, epochs)?;
-        let all = taken.true_count() == taken.len();
-        let keep =
-            |array: &dyn Array| if all { Ok(arrow::array::make_array(array.to_data())) } else { filter(array, taken) };
-        let mask = |mask: &BooleanBuffer| -> BooleanBuffer {
-            if all {
-                mask.clone()
-            } else {
-                mask.iter().zip(taken.values()).filter(|(_, t)| *t).map(|(m, _)| m).collect()
-            }
-        };
-        let rows = if all { batch.rows.clone() } else { filter_record_batch(&batch.rows, taken).map_err(failed())? };
-        let kept = (0..taken.len()).filter(|row| taken.value(*row));
         let part = Part {
-            unsent: batch.unsent.iter().map(|m| m.as_ref().map(mask).filter(|m| m.count_set_bits() > 0)).collect(),
-            ops: kept.clone().map(|row| batch.ops[row]).collect(),
-            orders: keep(&orders).map_err(failed())?,
-            source_ts_ms: downcast(keep(&batch.source_ts_ms).map_err(failed())?)?,
-            keys: downcast(keep(&keys).map_err(failed())?)?,
-            partitions: downcast(keep(&partitions).map_err(failed())?)?,
+            source: Arc::clone(&batch.source),
+            rows: batch.rows.clone(),
+            unsent: batch.unsent.clone(),
+            ops: batch.ops.clone(),
+            orders: with_epochs(&batch.orders, epochs)?,
+            source_ts_ms: batch.source_ts_ms.clone(),
+            keys,
+            partitions,
             origins: OriginRun {
                 topic: Arc::clone(&batch.topic),
-                partitions: kept.clone().map(|row| batch.partitions[row]).collect(),
-                offsets: kept.map(|row| batch.offsets[row]).collect(),
+                partitions: batch.partitions.clone(),
+                offsets: batch.offsets.clone(),
             },
-            rows,
         };
+        let part = part.filtered(taken)?;
         self.rows += part.ops.len();
         self.bytes += part.rows.get_array_memory_size() + part.keys.get_array_memory_size() + part.ops.len() * 48;
         self.parts.push(part);
@@ -100,7 +104,15 @@ impl Buffer {
 
     /// All changes in the table's columns.
     pub(crate) fn into_change_set(self, table: &SchemaRef, kind: OrderKind) -> Result<ChangeSet> {
-        let parts = self.parts;
+        let Self { parts, truncations, .. } = self;
+        let all = parts.iter().map(|part| part.ops.len()).sum::<usize>();
+        let truncation = |part: &Part| truncations.get(&part.source);
+        let parts = parts.into_iter().map(|part| match truncation(&part) {
+            Some(truncation) => part.not_covered_by(truncation),
+            None => Ok(part),
+        });
+        let parts = parts.collect::<Result<Vec<Part>>>()?;
+        let least = |part: &Part| truncation(part).map_or(OrderValue::Lowest, Truncation::order);
         let ops: Vec<Op> = parts.iter().flat_map(|part| part.ops.iter().copied()).collect();
         let orders = joined(parts.iter().map(|part| Arc::clone(&part.orders)).collect(), &kind.data_type())?;
         let mut table_columns = Vec::with_capacity(table.fields().len());
@@ -110,7 +122,10 @@ impl Buffer {
                 columns::OP => {
                     Some(Arc::new(ops.iter().map(|op| Some(op.letter())).collect::<StringArray>()) as ArrayRef)
                 }
-                columns::ORDER => Some(stored_orders(&orders)),
+                columns::ORDER => {
+                    let of_parts = parts.iter().map(|part| stored_orders(&part.orders, least(part)));
+                    Some(joined(of_parts.collect(), &kind.data_type())?)
+                }
                 columns::SOURCE_TS => Some(source_times(&parts)),
                 _ => None,
             };
@@ -125,6 +140,7 @@ impl Buffer {
             .map_err(Error::columns("join", "the changes of a commit"))?;
         let orders = Orders::of(&orders).ok_or_else(|| Error::corrupt(columns::ORDER, "neither long nor text"))?;
         Ok(ChangeSet {
+            covered: (all - ops.len()) as u64,
             columns,
             keys: downcast(joined(parts.iter().map(|p| Arc::new(p.keys.clone()) as _).collect(), &DataType::Utf8)?)?,
             partitions: downcast(joined(
@@ -137,6 +153,54 @@ impl Buffer {
             origins: Origins::new(parts.into_iter().map(|part| part.origins).collect()),
         })
     }
+}
+
+impl Part {
+    /// The changes for which the mask holds.
+    fn filtered(self, holds: &BooleanArray) -> Result<Self> {
+        if holds.true_count() == holds.len() {
+            return Ok(Self { unsent: self.unsent.into_iter().map(|mask| mask.filter(any)).collect(), ..self });
+        }
+        let failed = || Error::columns("filter", "changes");
+        let keep = |array: &dyn Array| filter(array, holds).map_err(failed());
+        let mask = |mask: &BooleanBuffer| -> BooleanBuffer {
+            mask.iter().zip(holds.values()).filter(|(_, holds)| *holds).map(|(mask, _)| mask).collect()
+        };
+        let kept = (0..holds.len()).filter(|row| holds.value(*row));
+        Ok(Self {
+            source: self.source,
+            rows: filter_record_batch(&self.rows, holds).map_err(failed())?,
+            unsent: self.unsent.iter().map(|unsent| unsent.as_ref().map(mask).filter(any)).collect(),
+            ops: kept.clone().map(|row| self.ops[row]).collect(),
+            orders: keep(&self.orders)?,
+            source_ts_ms: downcast(keep(&self.source_ts_ms)?)?,
+            keys: downcast(keep(&self.keys)?)?,
+            partitions: downcast(keep(&self.partitions)?)?,
+            origins: OriginRun {
+                topic: self.origins.topic,
+                partitions: kept.clone().map(|row| self.origins.partitions[row]).collect(),
+                offsets: kept.map(|row| self.origins.offsets[row]).collect(),
+            },
+        })
+    }
+
+    /// The changes that a truncate leaves.
+    fn not_covered_by(self, truncation: &Truncation) -> Result<Self> {
+        let orders = Orders::of(&self.orders).ok_or_else(|| Error::corrupt(columns::ORDER, "neither long nor text"))?;
+        let survives = |row: usize| {
+            // A snapshot's position lies.
+            let order = if self.ops[row] == Op::Snapshot { OrderValue::Lowest } else { orders.value(row) };
+            let source_time = self.source_ts_ms.is_valid(row).then(|| micros(self.source_ts_ms.value(row)));
+            !truncation.covers(order, source_time)
+        };
+        let survives: BooleanArray = (0..self.ops.len()).map(|row| Some(survives(row))).collect();
+        self.filtered(&survives)
+    }
+}
+
+/// Whether the mask holds anywhere.
+fn any(mask: &BooleanBuffer) -> bool {
+    mask.count_set_bits() > 0
 }
 
 /// The columns that the table has beside those of the source.
@@ -194,81 +258,6 @@ fn joined_masks(parts: &[Part], name: &str) -> Option<BooleanBuffer> {
 }
 
 fn source_times(parts: &[Part]) -> ArrayRef {
-    let micros = parts.iter().flat_map(|part| part.source_ts_ms.iter().map(|ms| ms.map(|ms| ms.saturating_mul(1000))));
+    let micros = parts.iter().flat_map(|part| part.source_ts_ms.iter().map(|ms| ms.map(micros)));
     Arc::new(micros.collect::<TimestampMicrosecondArray>().with_timezone("UTC"))
-}
-
-/// Orders as they are stored: where a change is judged by arrival and nothing was stored, the lowest.
-fn stored_orders(orders: &ArrayRef) -> ArrayRef {
-    match Orders::of(orders) {
-        Some(Orders::Long(long)) => Arc::new(long.iter().map(|order| order.or(Some(0))).collect::<Int64Array>()),
-        Some(Orders::Text(text)) => {
-            Arc::new(text.iter().map(|order| order.or(Some(LOWEST_TEXT))).collect::<StringArray>())
-        }
-        None => Arc::clone(orders),
-    }
-}
-
-/// The orders with the epoch before each: in the top 7 bits, or as two hexadecimal digits.
-fn with_epochs(orders: &ArrayRef, epochs: &Epochs) -> Result<ArrayRef> {
-    match Orders::of(orders) {
-        Some(Orders::Long(long)) => long_with_epochs(orders, &long, epochs),
-        Some(Orders::Text(text)) => {
-            let mut with = StringBuilder::with_capacity(text.len(), text.values().len() + 2 * text.len());
-            for (rows, epoch) in epochs.runs(text.len()) {
-                let epoch = format!("{epoch:02x}");
-                for row in rows {
-                    if text.is_null(row) {
-                        with.append_null();
-                    } else {
-                        // What was written becomes part of the value that is appended next.
-                        (with.write_str(&epoch)).map_err(Error::columns("order", "changes"))?;
-                        with.append_value(text.value(row));
-                    }
-                }
-            }
-            Ok(Arc::new(with.finish()))
-        }
-        None => Ok(Arc::clone(orders)),
-    }
-}
-
-fn long_with_epochs(orders: &ArrayRef, long: &Int64Array, epochs: &Epochs) -> Result<ArrayRef> {
-    if let Some(wide) = long.iter().flatten().find(|order| !(0..=MAX_LONG_POSITION).contains(order)) {
-        let reason = format!("position {wide} does not fit 56 bits");
-        return Err(format(FormatError::Schema { column: columns::ORDER.to_owned(), reason }));
-    }
-    if epochs.runs(long.len()).all(|(_, epoch)| epoch == 0) {
-        return Ok(Arc::clone(orders));
-    }
-    let mut with = long.values().to_vec();
-    for (rows, epoch) in epochs.runs(long.len()) {
-        with[rows].iter_mut().for_each(|order| *order |= i64::from(epoch) << 56);
-    }
-    Ok(Arc::new(Int64Array::new(with.into(), long.nulls().cloned())))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn epochs() -> Epochs {
-        let mut epochs = Epochs::default();
-        [0, 0, 1, 127, 0].into_iter().enumerate().for_each(|(row, epoch)| epochs.push(row, epoch));
-        epochs
-    }
-
-    #[test]
-    fn a_later_epoch_is_above_all_positions_of_an_earlier_one() {
-        let long = [Some(7), None, Some(0), Some(MAX_LONG_POSITION), Some(MAX_LONG_POSITION)];
-        let long: ArrayRef = Arc::new(Int64Array::from(long.to_vec()));
-        let expected = [Some(7), None, Some(1 << 56), Some(i64::MAX), Some(MAX_LONG_POSITION)];
-        assert_eq!(*with_epochs(&long, &epochs()).unwrap(), Int64Array::from(expected.to_vec()));
-
-        let text: ArrayRef = Arc::new(StringArray::from(vec![Some("07"), None, Some("00"), Some("zz"), Some("zz")]));
-        let with = with_epochs(&text, &epochs()).unwrap();
-        let expected = StringArray::from(vec![Some("0007"), None, Some("0100"), Some("7fzz"), Some("00zz")]);
-        assert_eq!(*with, expected);
-        assert!(expected.iter().flatten().all(|order| LOWEST_TEXT < order));
-    }
 }

@@ -25,6 +25,8 @@ pub(crate) struct ChangeSet {
     /// For each column: the changes that did not send it.
     pub(crate) unsent: Vec<Option<BooleanBuffer>>,
     pub(crate) origins: Origins,
+    /// How many changes more there were: from before a truncate.
+    pub(crate) covered: u64,
 }
 
 /// Where changes came from, run by run.

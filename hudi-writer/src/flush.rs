@@ -1,6 +1,6 @@
 //! One commit, from the buffered changes to the completed instant. The stages stand in [`Flush::run`], in their order.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use arrow::datatypes::{Schema, SchemaRef};
@@ -11,7 +11,7 @@ use hudi_core::change::{OrderKind, Origin, columns};
 use hudi_core::checkpoint::Checkpoint;
 use hudi_core::commit::{CommitMetadata, WriteOperation, WriteStat};
 use hudi_core::dead_letter::{DeadLetter, Original, Stage};
-use hudi_core::file_name::{BaseFileName, Marker, MarkerKind, WriteToken};
+use hudi_core::file_name::{BaseFileName, FileId, Marker, MarkerKind, WriteToken};
 use hudi_core::instant::{Action, Instant, InstantTime};
 use hudi_core::layout;
 use hudi_core::partition_metadata::PartitionMetadata;
@@ -44,8 +44,13 @@ pub(crate) struct Flush<'a> {
 
 /// What was written, and is not a commit yet.
 struct Written {
+    action: Action,
     scope: Scope,
     stats: Vec<WriteStat>,
+    /// File groups that are no more, by partition.
+    replaced: BTreeMap<String, Vec<String>>,
+    /// The rows that were in them.
+    replaced_rows: u64,
     ignored_changes: u64,
     letters: usize,
 }
@@ -93,7 +98,10 @@ impl Flush<'_> {
             return Ok(Err(with));
         }
         self.session.table.timeline = timeline;
-        request(&parts, &self.session.table.timeline, Action::Commit).await.map(Ok)
+        // What a truncate covers is replaced.
+        let truncates = self.session.buffer.truncation().is_some();
+        let action = if truncates { Action::ReplaceCommit } else { Action::Commit };
+        request(&parts, &self.session.table.timeline, action).await.map(Ok)
     }
 
     /// Takes over what others committed since; `Err` names a commit that stands against ours: it changed what we looked at,
@@ -129,16 +137,18 @@ impl Flush<'_> {
 
     async fn plan(&mut self) -> Result<(Arc<ChangeSet>, Plan)> {
         let session = &mut *self.session;
+        let truncation = session.buffer.truncation().cloned();
         let columns = match &session.columns {
-            Some(columns) if session.buffer.rows() > 0 => Arc::clone(columns),
+            Some(columns) if session.buffer.rows() > 0 || truncation.is_some() => Arc::clone(columns),
             _ => Arc::new(Schema::empty()),
         };
         let kind = columns.field_with_name(columns::ORDER).ok().and_then(|f| OrderKind::of(f.data_type()));
         let (buffer, table_columns) = (std::mem::take(&mut session.buffer), Arc::clone(&columns));
         let join = move || buffer.into_change_set(&table_columns, kind.unwrap_or(OrderKind::Long));
         let changes = Arc::new(session.parts.compute.run(join).await?);
-        if changes.ops.is_empty() {
-            return Ok((changes, Plan::default()));
+        if changes.ops.is_empty() && truncation.is_none() {
+            let plan = Plan { ignored: changes.covered, ..Plan::default() };
+            return Ok((changes, plan));
         }
         let planner = Planner {
             store: &session.parts.store,
@@ -151,6 +161,7 @@ impl Flush<'_> {
             order_column: columns.index_of(columns::ORDER).map_err(Error::columns("plan", "a commit"))?,
             deletes_must_be_found: table::is_immutable(&session.table.properties)
                 && session.index != Index::GlobalSimple,
+            truncation: truncation.as_ref(),
         };
         let plan = planner.plan_all(&session.table).await?;
         Ok((changes, plan))
@@ -184,7 +195,7 @@ impl Flush<'_> {
             return Ok(CommitOutcome::Conflicted { with: instant });
         }
         let stats = write_files(self.session, &changes, jobs, instant).await?;
-        Ok(self.done(instant, &Written { stats, letters, ..announced }))
+        self.done(instant, &Written { stats, letters, ..announced })
     }
 
     /// Plans what becomes of every file group, announces it, and writes it.
@@ -200,9 +211,10 @@ impl Flush<'_> {
         let (changes, plan) = self.plan().await?;
         self.bury(&changes, &plan)?;
         let session = &mut *self.session;
-        let (scope, ignored_changes) = (plan.scope, plan.ignored);
+        let Plan { scope, ignored: ignored_changes, replaced, replaced_rows, .. } = plan;
         let jobs = jobs(plan.files, requested.time(), &*session.parts.clock);
-        let mut metadata = CommitMetadata { operation_type: WriteOperation::Upsert, ..CommitMetadata::default() };
+        let operation_type = operation(requested.action());
+        let mut metadata = CommitMetadata { operation_type, ..CommitMetadata::default() };
         for job in &jobs {
             metadata.add(announced(job));
         }
@@ -211,7 +223,9 @@ impl Flush<'_> {
         let letters = std::mem::take(&mut session.letters);
         write_dead_letters(&session.parts.store, requested.time(), &letters).await?;
         let stats = metadata.write_stats().cloned().collect();
-        Ok((Written { scope, stats, ignored_changes, letters: letters.len() }, jobs, changes))
+        let (action, letters) = (requested.action(), letters.len());
+        let written = Written { action, scope, stats, replaced, replaced_rows, ignored_changes, letters };
+        Ok((written, jobs, changes))
     }
 
     /// Completes under the lock what still may be completed.
@@ -237,15 +251,19 @@ impl Flush<'_> {
             let ours = std::mem::replace(&mut self.positions.checkpoint, self.positions.committed.clone());
             let outcome = self.done(instant, &written);
             self.positions.checkpoint = ours;
-            return Ok(outcome);
+            return outcome;
         }
-        Ok(self.done(instant, &written))
+        self.done(instant, &written)
     }
 
-    fn done(&mut self, instant: InstantTime, written: &Written) -> CommitOutcome {
-        self.session.table = next_table(&self.session.table, self.session.columns.clone(), instant);
+    fn done(&mut self, instant: InstantTime, written: &Written) -> Result<CommitOutcome> {
+        let ours = Instant::requested(instant, written.action).completed(None);
+        let columns = self.session.columns.clone();
+        self.session.table = next_table(&self.session.table, columns, ours, &written.replaced)?;
         self.positions.are_committed();
-        CommitOutcome::Committed(summed(instant, &written.stats, written.ignored_changes, written.letters))
+        let mut committed = summed(instant, &written.stats, written.ignored_changes, written.letters);
+        committed.deleted_rows += written.replaced_rows;
+        Ok(CommitOutcome::Committed(committed))
     }
 
     /// The commit's content, if nothing stands against it. Dropped half-way, nothing is completed.
@@ -289,7 +307,11 @@ impl Flush<'_> {
 
     fn metadata(&self, written: &Written) -> Result<CommitMetadata> {
         let session = &*self.session;
-        let mut metadata = CommitMetadata { operation_type: WriteOperation::Upsert, ..CommitMetadata::default() };
+        let operation_type = operation(written.action);
+        let mut metadata = CommitMetadata { operation_type, ..CommitMetadata::default() };
+        if written.action == Action::ReplaceCommit {
+            metadata.partition_to_replace_file_ids = Some(written.replaced.clone());
+        }
         metadata.extra_metadata.extend(self.positions.metadata_of(&self.checkpoint(written)));
         if let Some(columns) = &session.columns {
             let schema = avro::to_avro(session.table.properties.name(), columns).map_err(format)?;
@@ -304,6 +326,14 @@ impl Flush<'_> {
     }
 }
 
+/// The kind of write that a commit says it is. That of a truncate is Hudi's own for a table emptied and filled anew.
+const fn operation(action: Action) -> WriteOperation {
+    match action {
+        Action::ReplaceCommit => WriteOperation::InsertOverwriteTable,
+        _ => WriteOperation::Upsert,
+    }
+}
+
 /// Whether another's commit wrote a file group that ours wrote.
 fn shares_a_file_group(ours: &[WriteStat], other: &CommitMetadata) -> bool {
     let theirs = other.write_stats().map(|stat| (stat.partition_path.as_str(), stat.file_id.as_str()));
@@ -311,12 +341,22 @@ fn shares_a_file_group(ours: &[WriteStat], other: &CommitMetadata) -> bool {
     ours.iter().any(|stat| theirs.contains(&(stat.partition_path.as_str(), stat.file_id.as_str())))
 }
 
-/// The table after a commit of ours: only its timeline and columns are others.
-fn next_table(table: &Table, columns: Option<SchemaRef>, instant: InstantTime) -> Table {
-    let ours = Instant::requested(instant, Action::Commit).completed(None);
+/// The table after a commit of ours: only its timeline, its columns and the file groups that are no more are others.
+fn next_table(
+    table: &Table,
+    columns: Option<SchemaRef>,
+    ours: Instant,
+    replaced: &BTreeMap<String, Vec<String>>,
+) -> Result<Table> {
     let instants = table.timeline.instants().iter().copied().chain([ours]);
     let timeline = Timeline::from_instants(table.timeline.layout(), instants);
-    Table { timeline, columns, ..table.clone() }
+    let mut next = Table { timeline, columns, ..table.clone() };
+    for (partition, ids) in replaced {
+        for id in ids {
+            next.replaced.insert((partition.clone(), FileId::parse(id).map_err(format)?));
+        }
+    }
+    Ok(next)
 }
 
 /// Names the files. The write token is drawn: a late put of an attempt that died meets no name of ours.

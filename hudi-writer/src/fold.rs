@@ -175,7 +175,8 @@ impl Folding<'_> {
 fn where_stored(keys: &KeyTable, found: &[Found]) -> Result<Vec<Option<Stored>>> {
     let mut stored: Vec<Option<Stored>> = vec![None; keys.len()];
     for (file, found) in found.iter().enumerate() {
-        for (entry, (id, row)) in found.rows.iter().enumerate() {
+        let is_gone = |row: &u64| found.gone.as_ref().is_some_and(|gone| gone.binary_search(row).is_ok());
+        for (entry, (id, row)) in found.rows.iter().enumerate().filter(|(_, (_, row))| !is_gone(row)) {
             let place = &mut stored[*id as usize];
             if place.replace(Stored { file, row: *row, entry }).is_some() {
                 return Err(Error::corrupt(&found.path, "a record key stands twice where it may once: run a check"));

@@ -27,8 +27,12 @@ const NO_KEY: &str = "the table has no key that tells which row is meant: name i
 /// Derives keys and partition paths.
 ///
 /// Under a global index the stored row tells what the change does not: a delete's partition, and partition columns that were
-/// not sent. In a table without a key new rows have empty ones for now, and changes of others are refused.
+/// not sent. Truncates have neither. In a table without a key new rows have empty ones for now, and changes of others are refused.
 pub(crate) fn keys_of(spec: &KeySpec, index: Index, batch: &ChangeBatch) -> Result<Keyed> {
+    if batch.ops.iter().all(|op| *op == Op::Truncate) {
+        let nothing = || StringArray::new_null(batch.num_rows());
+        return Ok(Keyed { keys: nothing(), partitions: nothing(), refused: BTreeMap::new() });
+    }
     let found_by_key = index == Index::GlobalSimple;
     let mut refused: BTreeMap<usize, String> = BTreeMap::new();
     let keys = match spec.is_keyless() {
@@ -47,21 +51,30 @@ pub(crate) fn keys_of(spec: &KeySpec, index: Index, batch: &ChangeBatch) -> Resu
             partitions.paths
         }
     };
-    let partition_fields = spec.partition_fields.iter().filter(|_| !found_by_key);
-    for name in spec.record_key_fields.iter().chain(partition_fields) {
+    let needed_partitions: &[String] = if found_by_key { &[] } else { &spec.partition_fields };
+    refuse_unsent(batch, spec.record_key_fields.iter().chain(needed_partitions), &mut refused);
+    if let Index::Bucket(_) = index {
+        let unsafe_key =
+            |(row, key): (usize, Option<&str>)| Some((row, bucket_safe(key?, &spec.record_key_fields).err()?));
+        refused.extend(keys.iter().enumerate().filter_map(unsafe_key));
+    }
+    // A truncate speaks of no row.
+    refused.retain(|row, _| batch.ops[*row] != Op::Truncate);
+    let valid = (0..batch.num_rows()).map(|row| Some(!refused.contains_key(&row))).collect::<BooleanArray>();
+    Ok(Keyed { keys: masked(&keys, &valid)?, partitions, refused })
+}
+
+/// Refuses rows of which a named column was not sent.
+fn refuse_unsent<'a>(
+    batch: &ChangeBatch,
+    names: impl Iterator<Item = &'a String>,
+    refused: &mut BTreeMap<usize, String>,
+) {
+    for name in names {
         let column = batch.rows.schema_ref().index_of(name).ok();
         let Some(mask) = column.and_then(|column| batch.unsent[column].as_ref()) else { continue };
         refused.extend(mask.set_indices().map(|row| (row, format!("the source did not send `{name}`"))));
     }
-    if let Index::Bucket(_) = index {
-        for (row, key) in keys.iter().enumerate().filter_map(|(row, key)| Some((row, key?))) {
-            if let Err(reason) = bucket_safe(key, &spec.record_key_fields) {
-                refused.insert(row, reason);
-            }
-        }
-    }
-    let valid = (0..batch.num_rows()).map(|row| Some(!refused.contains_key(&row))).collect::<BooleanArray>();
-    Ok(Keyed { keys: masked(&keys, &valid)?, partitions, refused })
 }
 
 /// Empty keys of rows that are new; all others are refused.
@@ -81,7 +94,7 @@ fn partitions_of_written(
     batch: &ChangeBatch,
     refused: &mut BTreeMap<usize, String>,
 ) -> Result<StringArray> {
-    let is_delete: BooleanArray = batch.ops.iter().map(|op| Some(*op == Op::Delete)).collect();
+    let is_delete: BooleanArray = batch.ops.iter().map(|op| Some(matches!(op, Op::Delete | Op::Truncate))).collect();
     let nowhere = || empty(batch.num_rows());
     if is_delete.false_count() == 0 {
         return Ok(nowhere());

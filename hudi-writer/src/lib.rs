@@ -16,6 +16,7 @@ mod buffer;
 mod builder;
 mod changes;
 mod check;
+mod clearing;
 mod clock;
 mod commit;
 mod components;
@@ -29,6 +30,7 @@ mod index;
 mod keying;
 mod lock;
 mod mutant;
+mod orders;
 mod outcome;
 mod placing;
 mod plan;
@@ -40,6 +42,7 @@ mod store;
 mod table;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+mod truncation;
 mod types;
 mod writer;
 

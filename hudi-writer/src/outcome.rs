@@ -12,7 +12,7 @@ pub struct Taken {
     pub upserts: u64,
     /// Deletes that wait for the commit.
     pub deletes: u64,
-    /// Truncates that wait for the commit.
+    /// Truncates: rows from before go with the commit, unless the table knows of a later one.
     pub truncates: u64,
     /// Changes that the broker sent again: below the checkpoint's offset.
     pub covered: u64,

@@ -45,6 +45,11 @@ impl PlannedFile {
         Self { partition: partition.to_owned(), file_id, stored: None, plan }
     }
 
+    /// What tells it from all others: partition and file group.
+    pub(crate) fn place(&self) -> (String, String) {
+        (self.partition.clone(), self.file_id.to_string())
+    }
+
     /// The base instant of the slice that is written onto.
     pub(crate) fn previous_commit(&self) -> Option<String> {
         self.stored.as_ref().map(|stored| stored.slice.base_instant.to_string())

@@ -18,9 +18,11 @@ use hudi_core::layout;
 use hudi_core::merge::Orders;
 
 use crate::changes::{ChangeSet, KeyTable, RowWrite};
+use crate::clearing::{Left, left_of};
 use crate::clock::Clock;
 use crate::commit::Scope;
 use crate::compute::Compute;
+use crate::cow::Edit;
 use crate::error::{Error, Result};
 use crate::file::{BatchReader, align, read_footer};
 use crate::fold::{Carried, Folded, Folding, Home, fold};
@@ -30,6 +32,7 @@ pub(crate) use crate::placing::{PlannedFile, StoredFile};
 use crate::settings::Index;
 use crate::store::TableStore;
 use crate::table::Table;
+use crate::truncation::Truncation;
 
 /// Partitions that are listed at a time.
 const LISTINGS_AT_A_TIME: usize = 8;
@@ -47,6 +50,8 @@ pub(crate) struct Planner<'a> {
     pub(crate) order_column: usize,
     /// A delete whose row is not where it says is told: the partition is not part of the key.
     pub(crate) deletes_must_be_found: bool,
+    /// Stored rows that it covers are no more: nothing is folded onto them, and they are removed.
+    pub(crate) truncation: Option<&'a Truncation>,
 }
 
 /// What a commit will do.
@@ -59,6 +64,10 @@ pub(crate) struct Plan {
     pub(crate) not_found: Vec<u32>,
     /// How many changes were older than what they met.
     pub(crate) ignored: u64,
+    /// The file groups that are replaced by nothing, by partition.
+    pub(crate) replaced: BTreeMap<String, Vec<String>>,
+    /// The rows in them.
+    pub(crate) replaced_rows: u64,
     /// What was looked at.
     pub(crate) scope: Scope,
 }
@@ -75,22 +84,67 @@ impl Plan {
 }
 
 impl Planner<'_> {
-    /// Plans all changes, several shares of them at a time.
+    /// Plans all changes.
     pub(crate) async fn plan_all(&self, table: &Table) -> Result<Plan> {
-        if self.index == Index::GlobalSimple {
-            return self.plan_globally(table.slices().await?).await;
-        }
         let (changes, buckets) = (Arc::clone(self.changes), self.buckets());
         let fields = self.keys.record_key_fields.clone();
         let shares = self.compute.run(move || Ok(shares(&changes, buckets, &fields))).await?;
-        let slices = slices_of(table, &shares).await?;
+        let mut cleared = Cleared::default();
+        let slices = match self.truncation {
+            Some(truncation) => self.clear(table.slices().await?, truncation, &mut cleared).await?,
+            None if self.index == Index::GlobalSimple => table.slices().await?,
+            None => slices_of(table, &shares).await?,
+        };
+        let mut plan = match self.index {
+            Index::GlobalSimple => self.plan_globally(&slices, &cleared).await?,
+            Index::Simple | Index::Bucket(_) => self.plan_shares(shares, &slices, &cleared).await?,
+        };
+        plan.ignored += self.changes.covered;
+        if self.truncation.is_some() {
+            plan.scope = Scope::Table;
+            cleared.add_to(&mut plan);
+        }
+        Ok(plan)
+    }
+
+    /// Takes out what a truncate covers: the file groups that are left.
+    async fn clear(&self, mut slices: Slices, truncation: &Truncation, cleared: &mut Cleared) -> Result<Slices> {
+        let all = slices.iter().flat_map(|(partition, slices)| slices.iter().map(|slice| (partition.as_str(), slice)));
+        let looks = self.open(all.collect()).await?.into_iter().map(|file| async move {
+            let left = match &file.stored {
+                Some(stored) => left_of(self.store, self.compute, &stored.footer, truncation).await?,
+                None => Left::All,
+            };
+            Ok::<_, Error>((file, left))
+        });
+        let looks: Vec<_> =
+            futures::stream::iter(looks.collect::<Vec<_>>()).buffered(self.compute.parallel()).try_collect().await?;
+        for (file, left) in looks {
+            match left {
+                Left::All => {}
+                Left::Without(rows) => drop(cleared.rewritten.insert(file.place(), (file, rows.into()))),
+                Left::Nothing => {
+                    if let Some(slices) = slices.get_mut(&file.partition) {
+                        slices.retain(|slice| slice.file_id != file.file_id);
+                    }
+                    cleared.replace(file);
+                }
+            }
+        }
+        Ok(slices)
+    }
+
+    /// Plans the changes share by share, several of them at a time.
+    async fn plan_shares(&self, shares: Vec<Share>, slices: &Slices, cleared: &Cleared) -> Result<Plan> {
         let keyless = self.keys.is_keyless();
         // Nothing is looked for where nothing can be found.
         let scope = if keyless { Scope::Nothing } else { scope_of(&shares) };
-        let slices = &slices;
         let plans = shares.into_iter().map(|share| async move {
             let slices = slices.get(&share.partition).map(Vec::as_slice).unwrap_or_default();
-            if keyless { self.plan_new_rows(share, slices).await } else { self.plan_share(share, slices).await }
+            match keyless {
+                true => self.plan_new_rows(share, slices).await,
+                false => self.plan_share(share, slices, cleared).await,
+            }
         });
         let plans = futures::stream::iter(plans.collect::<Vec<_>>()).buffered(self.compute.parallel());
         plans.try_fold(Plan { scope, ..Plan::default() }, |all, one| async { Ok(all.add(one)) }).await
@@ -104,11 +158,11 @@ impl Planner<'_> {
     }
 
     /// Plans one share of the changes; `slices` are the file groups of its partition.
-    async fn plan_share(&self, share: Share, slices: &[FileSlice]) -> Result<Plan> {
+    async fn plan_share(&self, share: Share, slices: &[FileSlice], cleared: &Cleared) -> Result<Plan> {
         let Share { partition, bucket, rows } = share;
         let candidates = self.candidates(bucket, slices)?;
         let mut files = self.open(candidates.iter().map(|slice| (partition.as_str(), slice)).collect()).await?;
-        let mut folded = self.fold_onto(&mut files, rows, Routing::Here(partition.clone())).await?;
+        let mut folded = self.fold_onto(&mut files, rows, Routing::Here(partition.clone()), cleared).await?;
         let inserts = folded.inserts.remove(&partition).unwrap_or_default();
         match bucket {
             Some(bucket) => self.placing().in_bucket(&partition, bucket, inserts, &mut files)?,
@@ -133,7 +187,7 @@ impl Planner<'_> {
     }
 
     /// Plans all changes together: a key may stand in any partition, and its row may end in another.
-    async fn plan_globally(&self, slices: BTreeMap<String, Vec<FileSlice>>) -> Result<Plan> {
+    async fn plan_globally(&self, slices: &Slices, cleared: &Cleared) -> Result<Plan> {
         let slices =
             slices.iter().flat_map(|(partition, slices)| slices.iter().map(|slice| (partition.as_str(), slice)));
         let mut files = self.open(slices.collect()).await?;
@@ -141,7 +195,7 @@ impl Planner<'_> {
         let columns = self.keys.partition_fields.iter().map(|name| schema.index_of(name));
         let columns = columns.collect::<Result<Vec<_>, _>>().map_err(Error::columns("plan", "partitions"))?;
         let rows = (0..self.changes.ops.len() as u32).collect();
-        let mut folded = self.fold_onto(&mut files, rows, Routing::ByColumns(columns)).await?;
+        let mut folded = self.fold_onto(&mut files, rows, Routing::ByColumns(columns), cleared).await?;
         let carried = self.read_carried(&folded.carried, &files).await?;
         let mut by_partition: BTreeMap<String, Vec<PlannedFile>> = BTreeMap::new();
         for file in files {
@@ -165,14 +219,23 @@ impl Planner<'_> {
     fn planned(&self, mut files: Vec<PlannedFile>, folded: Folded) -> Plan {
         files.retain(|file| !file.plan.is_empty());
         let not_found = if self.deletes_must_be_found { folded.not_found } else { vec![] };
-        Plan { files, unfilled: folded.unfilled, not_found, ignored: folded.ignored, scope: Scope::Nothing }
+        Plan { files, unfilled: folded.unfilled, not_found, ignored: folded.ignored, ..Plan::default() }
     }
 
     /// Folds changes onto what is stored of their keys in these files, which get their edits.
-    async fn fold_onto(&self, files: &mut [PlannedFile], rows: Vec<u32>, routing: Routing) -> Result<Folded> {
+    async fn fold_onto(
+        &self,
+        files: &mut [PlannedFile],
+        rows: Vec<u32>,
+        routing: Routing,
+        cleared: &Cleared,
+    ) -> Result<Folded> {
         let changes = Arc::clone(self.changes);
         let keys = self.compute.run(move || Ok(Arc::new(KeyTable::new(&changes.keys, rows)))).await?;
-        let found = self.look_up_all(files, &keys).await?;
+        let mut found = self.look_up_all(files, &keys).await?;
+        for (found, file) in found.iter_mut().zip(files.iter()) {
+            found.gone = cleared.rewritten.get(&file.place()).map(|(_, rows)| Arc::clone(rows));
+        }
         let partitions: Vec<String> = files.iter().map(|file| file.partition.clone()).collect();
         let (changes, order_column) = (Arc::clone(self.changes), self.order_column);
         let work = move || {
@@ -266,6 +329,46 @@ impl Planner<'_> {
     }
 }
 
+/// File groups by partition.
+type Slices = BTreeMap<String, Vec<FileSlice>>;
+
+/// What a truncate does to stored rows.
+#[derive(Debug, Default)]
+struct Cleared {
+    /// Files of which some rows go: each with their numbers, in ascending order.
+    rewritten: BTreeMap<(String, String), Rewritten>,
+    /// File groups of which all rows go, by partition.
+    replaced: BTreeMap<String, Vec<String>>,
+    replaced_rows: u64,
+}
+
+/// A file of which these rows go.
+type Rewritten = (PlannedFile, Arc<[u64]>);
+
+impl Cleared {
+    fn replace(&mut self, file: PlannedFile) {
+        self.replaced_rows += file.stored.as_ref().map_or(0, |stored| stored.footer.rows());
+        self.replaced.entry(file.partition).or_default().push(file.file_id.to_string());
+    }
+
+    /// Adds to a plan what the truncate asks for beside the changes.
+    fn add_to(mut self, plan: &mut Plan) {
+        let removed = |rows: &[u64]| rows.iter().map(|row| Edit { row: *row, write: None }).collect::<Vec<_>>();
+        for file in &mut plan.files {
+            if let Some((_, rows)) = self.rewritten.remove(&file.place()) {
+                file.plan.edits.extend(removed(&rows));
+                file.plan.edits.sort_unstable_by_key(|edit| edit.row);
+            }
+        }
+        for (mut file, rows) in self.rewritten.into_values() {
+            file.plan.edits = removed(&rows);
+            plan.files.push(file);
+        }
+        plan.files.sort_by(|a, b| a.partition.cmp(&b.partition));
+        (plan.replaced, plan.replaced_rows) = (self.replaced, self.replaced_rows);
+    }
+}
+
 /// Where folded rows belong.
 enum Routing {
     /// In this partition.
@@ -275,7 +378,7 @@ enum Routing {
 }
 
 /// The file groups of the shares' partitions.
-async fn slices_of(table: &Table, shares: &[Share]) -> Result<HashMap<String, Vec<FileSlice>>> {
+async fn slices_of(table: &Table, shares: &[Share]) -> Result<Slices> {
     let mut partitions: Vec<&str> = shares.iter().map(|share| share.partition.as_str()).collect();
     partitions.dedup();
     // Futures are collected, here and elsewhere, so that no closure is held while they are waited for: what is returned could
@@ -283,7 +386,8 @@ async fn slices_of(table: &Table, shares: &[Share]) -> Result<HashMap<String, Ve
     let slices = partitions
         .into_iter()
         .map(|partition| async move { Ok::<_, Error>((partition.to_owned(), table.slices_of(partition).await?)) });
-    futures::stream::iter(slices.collect::<Vec<_>>()).buffer_unordered(LISTINGS_AT_A_TIME).try_collect().await
+    let slices = futures::stream::iter(slices.collect::<Vec<_>>()).buffer_unordered(LISTINGS_AT_A_TIME);
+    Ok(slices.try_collect::<Vec<_>>().await?.into_iter().collect())
 }
 
 fn scope_of(shares: &[Share]) -> Scope {

@@ -46,7 +46,7 @@ pub enum Index {
     #[default]
     Simple,
     /// Keys are looked for in the base files of all partitions, so that a row may move from one to another. New rows fill
-    /// small files first.
+    /// small files first. A commit lists the whole table and reads the footers of all its base files.
     GlobalSimple,
     /// A key's hash names its file group; each partition has this many. Fixed for the life of the table.
     Bucket(NonZeroU32),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::array::{Array, BooleanArray};
 use arrow::datatypes::{Schema, SchemaRef};
 use hudi_core::change::{ChangeBatch, Op, OrderKind, Origin, columns};
-use hudi_core::checkpoint::{Checkpoint, Judged, MAX_EPOCH, Verdict, WentBack};
+use hudi_core::checkpoint::{Checkpoint, MAX_EPOCH, Verdict, WentBack};
 use hudi_core::dead_letter::{DeadLetter, Original, Stage};
 use hudi_core::key::KeySpec;
 use hudi_core::properties::TableProperties;
@@ -24,6 +24,7 @@ use crate::session::Session;
 use crate::settings::Index;
 use crate::store::RequestCounts;
 use crate::table::{self, Table, gate_for_writing, read_history, stored_index};
+use crate::truncation::{Truncation, note_truncates};
 use crate::types::with_table_types;
 
 /// Writes one table: made by a [`WriterBuilder`](crate::WriterBuilder). One commit at a time; concurrency is inside a call.
@@ -122,17 +123,29 @@ impl TableWriter {
         let batch = &*with_table_types(batch)?;
         let columns = self.columns_with(batch)?;
         let mut checkpoint = self.positions.checkpoint.clone();
-        let judged = checkpoint.judge(batch, self.session.parts.settings.on_source_went_back);
-        let Judged { verdicts, epochs } = judged.map_err(went_back)?;
+        let judged = checkpoint.judge(batch, self.session.parts.settings.on_source_went_back).map_err(went_back)?;
+        let verdicts = &judged.verdicts;
         let Keyed { keys, partitions, refused } = keys_of(&self.session.keys, self.session.index, batch)?;
-        let refused = refused.into_iter().filter(|(row, _)| verdicts[*row] == Verdict::New);
-        let refused = refused.map(|(row, reason)| Refused { origin: batch.origin(row), stage: Stage::Key, reason });
-        let refused = refused.collect();
-        let is_taken = |row: usize| verdicts[row] == Verdict::New && keys.is_valid(row) && partitions.is_valid(row);
+        let truncates = note_truncates(batch, &judged, &mut checkpoint)?;
+        let truncation = Truncation::of(&checkpoint, &batch.source, batch.order_kind())?;
+        let refused_as = |stage| move |(row, reason)| Refused { origin: batch.origin(row), stage, reason };
+        let refused_rows = refused.into_iter().filter(|(row, _)| verdicts[*row] == Verdict::New);
+        let refused_truncates = truncates.refused.len() as u64;
+        let refused = refused_rows.map(refused_as(Stage::Key));
+        let refused = refused.chain(truncates.refused.into_iter().map(refused_as(Stage::Write))).collect();
+        let is_taken = |row: usize| {
+            let speaks_of_a_row = batch.ops[row] != Op::Truncate;
+            verdicts[row] == Verdict::New && speaks_of_a_row && keys.is_valid(row) && partitions.is_valid(row)
+        };
         let taken: BooleanArray = (0..batch.num_rows()).map(|row| Some(is_taken(row))).collect();
-        self.session.buffer.add(batch, &taken, keys, partitions, &epochs)?;
+        if let Some(truncation) = truncation {
+            self.session.buffer.truncate(&batch.source, truncation, truncates.any_new);
+        }
+        self.session.buffer.add(batch, &taken, keys, partitions, &judged.epochs)?;
         (self.positions.checkpoint, self.session.columns) = (checkpoint, Some(columns));
-        Ok(counted(batch, &verdicts, &taken, refused))
+        let mut counts = counted(batch, &judged.verdicts, &taken, refused);
+        counts.truncates -= refused_truncates;
+        Ok(counts)
     }
 
     fn columns_with(&self, batch: &ChangeBatch) -> Result<SchemaRef> {
@@ -164,7 +177,7 @@ impl TableWriter {
         Err(Error::refused(
             format!("partition {second} of {} beside another, in a table without a key", batch.topic),
             "a change that the source's connector sends again by another partition would be a second row: name the \
-             key's columns, or allow it (`keyless_partitions`)",
+             key's columns, or allow it (--keyless-partitions)",
         ))
     }
 
@@ -247,9 +260,9 @@ fn counted(batch: &ChangeBatch, verdicts: &[Verdict], taken: &BooleanArray, refu
         match (verdict, batch.ops[row]) {
             (Verdict::Covered, _) => counts.covered += 1,
             (Verdict::Redelivered, _) => counts.redelivered += 1,
+            (Verdict::New, Op::Truncate) => counts.truncates += 1,
             (Verdict::New, _) if !taken.value(row) => {}
             (Verdict::New, Op::Delete) => counts.deletes += 1,
-            (Verdict::New, Op::Truncate) => counts.truncates += 1,
             (Verdict::New, _) => counts.upserts += 1,
         }
     }

@@ -48,6 +48,9 @@ struct Arguments {
     /// global-simple where a partition column is neither part of the key nor immutable, else simple.
     #[arg(long)]
     index: Option<IndexOption>,
+    /// A table without a key takes several partitions of the topic: what is sent again by another of them is a second row.
+    #[arg(long)]
+    keyless_partitions: bool,
     /// Commits whenever so many changes wait. Default: by bytes, and at the end.
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     commit_every_rows: Option<u64>,
@@ -157,6 +160,7 @@ fn settings(arguments: &Arguments) -> WriterSettings {
         pipeline: arguments.pipeline.clone(),
         on_source_went_back,
         foreign_pending,
+        keyless_partitions: arguments.keyless_partitions,
         ..WriterSettings::default()
     }
 }

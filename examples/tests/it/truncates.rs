@@ -1,55 +1,120 @@
-//! Truncates in a replay, before there is a table to empty.
+//! Truncates on their way through the loop, above all those that come before there is a table.
 
 use std::path::Path;
+use std::sync::Arc;
 
+use arrow::array::{ArrayRef, Int64Array, RecordBatch};
+use cdc_decoders::{DecodeError, Decoded, Decoder, Message};
+use examples::{Failure, Given, Pipeline, TableTemplate};
+use futures::TryStreamExt;
+use hudi_core::change::{ChangeBatch, Op, StreamPosition};
+use hudi_writer::{NewTable, ReadOptions, Table, TableWriter, check_table};
 use kafka_source::CapturedRecord;
 
-use crate::cells::Cell;
-use crate::replays::{Replay, sound_rows};
-use crate::shop::{TOPIC, envelope, item, record, schema, tombstone, upsert};
+/// Says what each message is: `t`, `c` or `u`, with the id of its row; a batch for each kind of key.
+#[derive(Default)]
+struct Letters(Vec<(Op, bool, i32, i64)>);
 
-fn truncate(offset: i64) -> CapturedRecord {
-    record(offset, None::<&str>, Some(envelope(offset, "\"t\"", "null", "null")))
+impl Decoder for Letters {
+    fn decode(&mut self, message: &Message<'_>) -> Result<Decoded, DecodeError> {
+        let keyed = message.key.is_some();
+        if self.0.first().is_some_and(|(_, first, ..)| *first != keyed) {
+            return Ok(Decoded::FlushFirst);
+        }
+        let op = match message.value {
+            Some(b"t") => Op::Truncate,
+            Some(b"u") => Op::Update,
+            _ => Op::Insert,
+        };
+        self.0.push((op, keyed, message.partition, message.offset));
+        Ok(Decoded::Added { rows: 1 })
+    }
+
+    fn flush(&mut self) -> Result<Option<ChangeBatch>, DecodeError> {
+        let changes = std::mem::take(&mut self.0);
+        if changes.is_empty() {
+            return Ok(None);
+        }
+        let ids = changes.iter().map(|(op, .., offset)| (*op != Op::Truncate).then_some(*offset));
+        let ids: ArrayRef = Arc::new(ids.collect::<Int64Array>());
+        let offsets: Vec<i64> = changes.iter().map(|(.., offset)| *offset).collect();
+        Ok(Some(ChangeBatch {
+            topic: "shop.events".into(),
+            source: "shop".into(),
+            identity: None,
+            run: None,
+            key_columns: if changes[0].1 { vec!["id".to_owned()] } else { vec![] },
+            rows: RecordBatch::try_from_iter_with_nullable([("id", ids, true)]).unwrap(),
+            ops: changes.iter().map(|(op, ..)| *op).collect(),
+            orders: Arc::new(Int64Array::from(offsets.clone())),
+            unsent: vec![None],
+            partitions: changes.iter().map(|(_, _, partition, _)| *partition).collect(),
+            positions: offsets.iter().map(|at| Some(StreamPosition([*at as u64, 0, 0]))).collect(),
+            source_ts_ms: Int64Array::from(offsets.clone()),
+            fingerprints: offsets.iter().map(|at| *at as u64).collect(),
+            offsets,
+        }))
+    }
+
+    fn buffered_rows(&self) -> usize {
+        self.0.len()
+    }
+
+    fn buffered_bytes(&self) -> usize {
+        0
+    }
 }
 
-async fn names(folder: &Path) -> Vec<Cell> {
-    let mut rows = sound_rows(folder).await;
-    rows.sort_by_key(|row| format!("{:?}", row.cells["id"]));
-    rows.iter().map(|row| row.cells["name"].clone()).collect()
+/// Feeds messages, each a letter; a capital one has a key.
+async fn feed(folder: &Path, letters: &str, commit_every_rows: usize) -> Result<(), Failure> {
+    let table = NewTable::new("t", Vec::<String>::new());
+    let template = TableTemplate { table, given: Given::default() };
+    let builder = TableWriter::builder(folder.to_str().unwrap());
+    let pipeline = Pipeline::open(builder, template, |_| Ok(Letters::default())).await?;
+    let mut pipeline = pipeline.commit_every_rows(commit_every_rows);
+    for (offset, letter) in (0..).zip(letters.chars()) {
+        let key = letter.is_uppercase().then(|| b"key".to_vec());
+        let value = Some(letter.to_lowercase().to_string().into_bytes());
+        let topic = "shop.events".to_owned();
+        pipeline.feed(CapturedRecord { topic, offset, key, value, ..CapturedRecord::default() }).await?;
+    }
+    pipeline.finish().await.map(drop)
+}
+
+/// The ids in the table, and its key.
+async fn table(folder: &Path) -> (Vec<i64>, Vec<String>) {
+    let table = Table::open(folder.to_str().unwrap()).await.unwrap();
+    assert_eq!(check_table(&table).await.unwrap().problems, Vec::<String>::new());
+    let batches: Vec<_> = table.snapshot(&ReadOptions::default()).await.unwrap().try_collect().await.unwrap();
+    let of_batch = |batch: &RecordBatch| {
+        let ids: &Int64Array = batch.column(0).as_any().downcast_ref().unwrap();
+        ids.values().to_vec()
+    };
+    (batches.iter().flat_map(of_batch).collect(), table.properties().record_key_fields().to_vec())
+}
+
+#[tokio::test]
+async fn a_table_is_made_as_its_first_rows_say_whatever_truncate_comes_before() {
+    let id = || vec!["id".to_owned()];
+    for (letters, want) in [
+        ("tCC", (vec![1, 2], id())),
+        ("ttCCU", (vec![2, 3, 4], id())),
+        ("tcc", (vec![1, 2], vec![])),
+        ("CCtC", (vec![3], id())),
+        ("cctc", (vec![3], vec![])),
+    ] {
+        for rows in [1, usize::MAX] {
+            let folder = tempfile::tempdir().unwrap();
+            feed(folder.path(), letters, rows).await.unwrap();
+            assert_eq!(table(folder.path()).await, want, "{letters}, commits of {rows}");
+        }
+    }
 }
 
 #[tokio::test]
 async fn truncates_alone_make_no_table() {
-    for commit_every_rows in [1, usize::MAX] {
-        let folder = tempfile::tempdir().unwrap();
-        let table = folder.path().join("table");
-        let replay = Replay { commit_every_rows, ..Replay::default() };
-        let done = replay.run(&table, &[truncate(0), truncate(1)]).await.unwrap();
-        assert_eq!((done.commits, done.truncates, done.dead_letters), (0, 0, 0));
-        assert_eq!(done.skipped["nothing_to_truncate"], 2);
-        assert!(!table.exists());
-    }
-}
-
-#[tokio::test]
-async fn a_truncate_before_the_first_row_leaves_the_key_to_the_rows() {
-    for declared in [None, Some(schema())] {
-        let folder = tempfile::tempdir().unwrap();
-        let sent = [
-            truncate(0),
-            tombstone(1, 9),
-            truncate(2),
-            upsert(3, 'c', 1, &item(1, "one", 10)),
-            upsert(4, 'c', 2, &item(2, "two", 20)),
-            upsert(5, 'u', 1, &item(1, "one, later", 11)),
-        ];
-        let replay = Replay { commit_every_rows: 1, declared, ..Replay::default() };
-        let done = replay.run(folder.path(), &sent).await.unwrap();
-        assert_eq!((done.upserts, done.truncates, done.dead_letters), (3, 2, 0));
-        assert_eq!(names(folder.path()).await, ["one, later", "two"].map(|name| Cell::Text(name.to_owned())));
-        let checkpoint: serde_json::Value = serde_json::from_str(done.checkpoint.unwrap().get()).unwrap();
-        assert_eq!(checkpoint["topics"][TOPIC]["partitions"]["0"]["next"], 6);
-        let again = replay.run(folder.path(), &sent).await.unwrap();
-        assert_eq!((again.commits, again.skipped["committed_before"]), (0, 6));
-    }
+    let folder = tempfile::tempdir().unwrap();
+    let place = folder.path().join("table");
+    feed(&place, "tt", usize::MAX).await.unwrap();
+    assert!(!place.exists());
 }

@@ -87,6 +87,10 @@ impl Requested {
         self.instant.time
     }
 
+    pub(crate) fn action(&self) -> Action {
+        self.instant.action
+    }
+
     /// Does the work, and says that we are alive while it waits.
     pub(crate) async fn during<T>(&self, work: impl Future<Output = T>) -> T {
         match &self.alive {

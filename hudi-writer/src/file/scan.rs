@@ -39,8 +39,13 @@ impl BaseFileFooter {
         u64::try_from(self.parquet().file_metadata().num_rows()).unwrap_or(0)
     }
 
-    fn parquet(&self) -> &Arc<ParquetMetaData> {
+    pub(super) fn parquet(&self) -> &Arc<ParquetMetaData> {
         self.metadata.metadata()
+    }
+
+    /// The file's columns.
+    pub(super) fn schema(&self) -> &SchemaRef {
+        self.metadata.schema()
     }
 
     /// A decoder of these columns; of all, where none are named.

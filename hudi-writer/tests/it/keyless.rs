@@ -43,7 +43,7 @@ async fn rows_are_added_and_keep_the_key_that_was_made_up_for_them() {
             assert_is(writer.table(), &model).await;
             let made: Vec<String> = all(writer.table(), meta::RECORD_KEY).await;
             let unique: BTreeSet<String> = made.iter().cloned().collect();
-            assert_eq!((unique.len(), made.len()), (model.0.len(), model.0.len()));
+            assert_eq!((unique.len(), made.len()), (model.stored.len(), model.stored.len()));
             assert!(before.is_subset(&unique), "a row's key changed");
             before = unique;
             writer = TableWriter::builder(url).open().await.unwrap();

@@ -11,4 +11,5 @@ mod moves;
 #[cfg(feature = "s3")]
 mod s3;
 mod sleepers;
+mod truncates;
 mod upserts;

@@ -7,7 +7,7 @@ use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, StringArra
 use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::{DataType, Field, Int64Type, Schema};
 use futures::TryStreamExt;
-use hudi_core::change::{ChangeBatch, Op, Origin, StreamPosition};
+use hudi_core::change::{ChangeBatch, Op, Origin, StreamPosition, columns};
 use hudi_core::dead_letter::Original;
 use hudi_writer::{CommitOutcome, Committed, ReadOptions, Table, TableWriter, check_table};
 
@@ -23,12 +23,17 @@ pub(crate) struct Change {
     pub(crate) name: Option<Option<String>>,
     pub(crate) amount: Option<i64>,
     pub(crate) order: i64,
+    /// When the source committed it, in milliseconds after [`EPOCH_MS`]. `None`: as many as its offset.
+    pub(crate) time: Option<i64>,
 }
+
+/// The beginning of the tests' time.
+const EPOCH_MS: i64 = 1_700_000_000_000;
 
 impl Change {
     pub(crate) fn new(op: Op, id: i64, order: i64) -> Self {
         let name = Some(Some(format!("name {id} at {order}")));
-        Self { op, id, region: Some(format!("r{}", id % 3)), name, amount: Some(order * 10), order }
+        Self { op, id, region: Some(format!("r{}", id % 3)), name, amount: Some(order * 10), order, time: None }
     }
 
     pub(crate) fn without_name(self) -> Self {
@@ -39,6 +44,15 @@ impl Change {
         Self { region: Some(region.into()), ..self }
     }
 
+    pub(crate) fn at(self, time: i64) -> Self {
+        Self { time: Some(time), ..self }
+    }
+
+    /// The source empties its table.
+    pub(crate) fn truncate(order: i64) -> Self {
+        Self { op: Op::Truncate, id: 0, region: None, name: None, amount: None, order, time: Some(order) }
+    }
+
     pub(crate) fn without_region(self) -> Self {
         Self { region: None, ..self }
     }
@@ -46,20 +60,45 @@ impl Change {
 
 /// What the table must hold: rows with their order, by key. Within a commit a delete is remembered, beyond it is not.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Model(pub(crate) BTreeMap<i64, (Row, i64)>, BTreeMap<i64, i64>);
+pub(crate) struct Model {
+    pub(crate) stored: BTreeMap<i64, (Row, i64)>,
+    deleted: BTreeMap<i64, i64>,
+    /// Source times of the stored rows, where changes tell them.
+    times: BTreeMap<i64, i64>,
+    /// The last truncate: order and time.
+    truncated: Option<(i64, i64)>,
+}
 
 impl Model {
+    /// Applies all changes of a commit as the table must: truncates first, whenever they came.
+    pub(crate) fn commit(&mut self, changes: &[Change]) {
+        let truncates = changes.iter().filter(|change| change.op == Op::Truncate);
+        self.truncated = truncates.map(|t| (t.order, t.time.unwrap())).chain(self.truncated).max();
+        let covered = |order, time: &i64| self.truncated.is_some_and(|(at, then)| order < at && *time <= then);
+        let gone = self.stored.iter().filter(|(id, (_, order))| covered(*order, self.times.get(*id).unwrap_or(&0)));
+        for id in gone.map(|(id, _)| *id).collect::<Vec<_>>() {
+            self.stored.remove(&id);
+        }
+        changes.iter().for_each(|change| self.apply(change));
+        self.committed();
+    }
+
     /// Applies a change as the table must.
     pub(crate) fn apply(&mut self, change: &Change) {
-        let stored = self.0.get(&change.id);
-        let deleted = self.1.get(&change.id).copied().unwrap_or(i64::MIN);
+        let own = if change.op == Op::Snapshot { 0 } else { change.order };
+        let covered = |(at, then)| own < at && change.time.unwrap_or(0) <= then;
+        if change.op == Op::Truncate || self.truncated.is_some_and(covered) {
+            return;
+        }
+        let stored = self.stored.get(&change.id);
+        let deleted = self.deleted.get(&change.id).copied().unwrap_or(i64::MIN);
         let order = stored.map_or(deleted, |(_, order)| *order);
         if change.op != Op::Snapshot && change.order < order {
             return;
         }
         if change.op == Op::Delete {
-            self.0.remove(&change.id);
-            self.1.insert(change.id, change.order);
+            self.stored.remove(&change.id);
+            self.deleted.insert(change.id, change.order);
             return;
         }
         let name = match (&change.name, stored) {
@@ -68,54 +107,59 @@ impl Model {
             (None, None) => return,
         };
         let Some(region) = change.region.clone().or_else(|| Some(stored?.0.0.clone())) else { return };
-        let order = if change.op == Op::Snapshot { order.max(0) } else { change.order };
-        self.0.insert(change.id, ((region, name, change.amount), order));
+        let least = self.truncated.map_or(0, |(at, _)| at);
+        let order = match change.op {
+            Op::Snapshot if order == i64::MIN => least,
+            Op::Snapshot => order,
+            _ => change.order,
+        };
+        self.stored.insert(change.id, ((region, name, change.amount), order));
+        self.times.insert(change.id, change.time.unwrap_or(0));
     }
 
     /// A commit ends.
     pub(crate) fn committed(&mut self) {
-        self.1.clear();
+        self.deleted.clear();
     }
 
     pub(crate) fn rows(&self) -> BTreeMap<i64, Row> {
-        self.0.iter().map(|(id, (row, _))| (*id, row.clone())).collect()
+        self.stored.iter().map(|(id, (row, _))| (*id, row.clone())).collect()
     }
 }
 
 /// Changes at offsets from `first_offset` on.
 pub(crate) fn batch(changes: &[Change], first_offset: i64) -> ChangeBatch {
     let rows = changes.len();
+    let speaks_of_a_row = |change: &Change| change.op != Op::Truncate;
     let mut names = StringBuilder::new();
     changes.iter().for_each(|change| names.append_option(change.name.clone().flatten()));
-    let columns: [(&str, ArrayRef); 4] = [
-        ("id", Arc::new(changes.iter().map(|c| Some(c.id)).collect::<Int64Array>())),
+    let own: [(&str, ArrayRef); 4] = [
+        ("id", Arc::new(changes.iter().map(|c| speaks_of_a_row(c).then_some(c.id)).collect::<Int64Array>())),
         ("region", Arc::new(changes.iter().map(|c| c.region.as_deref()).collect::<StringArray>())),
         ("name", Arc::new(names.finish())),
         ("amount", Arc::new(changes.iter().map(|c| c.amount).collect::<Int64Array>())),
     ];
     let fields: Vec<Field> =
-        columns.iter().map(|(name, column)| Field::new(*name, column.data_type().clone(), true)).collect();
+        own.iter().map(|(name, column)| Field::new(*name, column.data_type().clone(), true)).collect();
+    let is_upsert = |change: &Change| speaks_of_a_row(change) && change.op != Op::Delete;
     let mask = |unsent: BooleanBuffer| (unsent.count_set_bits() > 0).then_some(unsent);
-    let unsent_regions: BooleanBuffer = changes.iter().map(|c| c.region.is_none() && c.op != Op::Delete).collect();
-    let unsent_names: BooleanBuffer = changes.iter().map(|c| c.name.is_none() && c.op != Op::Delete).collect();
+    let unsent_regions: BooleanBuffer = changes.iter().map(|c| c.region.is_none() && is_upsert(c)).collect();
+    let unsent_names: BooleanBuffer = changes.iter().map(|c| c.name.is_none() && is_upsert(c)).collect();
     ChangeBatch {
         topic: "shop.orders".into(),
         source: "shop".into(),
         identity: None,
         run: Some("run 1".into()),
         key_columns: vec!["id".to_owned()],
-        rows: RecordBatch::try_new(
-            Arc::new(Schema::new(fields)),
-            columns.into_iter().map(|(_, column)| column).collect(),
-        )
-        .unwrap(),
+        rows: RecordBatch::try_new(Arc::new(Schema::new(fields)), own.into_iter().map(|(_, column)| column).collect())
+            .unwrap(),
         ops: changes.iter().map(|c| c.op).collect(),
         orders: Arc::new(changes.iter().map(|c| (c.op != Op::Snapshot).then_some(c.order)).collect::<Int64Array>()),
         unsent: vec![None, mask(unsent_regions), mask(unsent_names), None],
         partitions: vec![0; rows],
         offsets: (first_offset..).take(rows).collect(),
         positions: (first_offset..).take(rows).map(|at| Some(StreamPosition([at as u64, 0, 0]))).collect(),
-        source_ts_ms: (first_offset..).take(rows).map(|at| Some(1_700_000_000_000 + at)).collect(),
+        source_ts_ms: (first_offset..).zip(changes).map(|(at, c)| Some(EPOCH_MS + c.time.unwrap_or(at))).collect(),
         fingerprints: (first_offset..).take(rows).map(|at| at as u64).collect(),
     }
 }
@@ -146,12 +190,23 @@ pub(crate) async fn try_rows_of(table: &Table) -> Result<BTreeMap<i64, Row>, Str
     Ok(rows)
 }
 
+/// The orders that the table stores, by key.
+async fn orders_of(table: &Table) -> BTreeMap<i64, i64> {
+    let options = ReadOptions { columns: Some(vec!["id".to_owned(), columns::ORDER.to_owned()]), meta_columns: false };
+    // Before the first row there are no columns to name.
+    let Ok(batches) = table.snapshot(&options).await else { return BTreeMap::new() };
+    let batches: Vec<RecordBatch> = batches.try_collect().await.unwrap();
+    let long = |batch: &RecordBatch, column| batch.column(column).as_primitive::<Int64Type>().values().to_vec();
+    batches.iter().flat_map(|batch| long(batch, 0).into_iter().zip(long(batch, 1))).collect()
+}
+
 /// The table is the model, and is sound.
 pub(crate) async fn assert_is(table: &Table, model: &Model) {
     assert_eq!(rows_of(table).await, model.rows());
+    assert_eq!(orders_of(table).await, model.stored.iter().map(|(id, (_, order))| (*id, *order)).collect());
     let report = check_table(table).await.unwrap();
     assert_eq!(report.problems, Vec::<String>::new());
-    assert_eq!(report.rows, model.0.len() as u64);
+    assert_eq!(report.rows, model.stored.len() as u64);
 }
 
 /// A message for every origin.
@@ -165,6 +220,15 @@ pub(crate) async fn commit(writer: &mut TableWriter) -> Committed {
         CommitOutcome::Committed(committed) => committed,
         other => panic!("{other:?}"),
     }
+}
+
+/// Makes the rows of a base file unreadable; its footer stays.
+pub(crate) fn damage_rows(path: &std::path::Path) {
+    let mut bytes = std::fs::read(path).unwrap();
+    let (_, [a, b, c, d, ..]) = bytes.split_last_chunk::<8>().unwrap();
+    let end = bytes.len() - 8 - u32::from_le_bytes([*a, *b, *c, *d]) as usize;
+    bytes[4..end].fill(0xff);
+    std::fs::write(path, bytes).unwrap();
 }
 
 /// Numbers that look random and are the same in every run.

@@ -62,7 +62,8 @@ fn failed(action: &'static str, url: &str) -> impl FnOnce(object_store::Error) -
 }
 
 fn region(found: &SdkConfig) -> Result<String> {
-    found.region().map(|region| region.as_ref().to_owned()).ok_or_else(|| Error::Setting {
+    let region = found.region().map(|region| region.as_ref().to_owned());
+    region.filter(|region| !region.is_empty()).ok_or_else(|| Error::Setting {
         setting: "AWS_REGION".into(),
         value: String::new(),
         want: "the bucket's region there, as `region` of the profile, or from the instance".into(),

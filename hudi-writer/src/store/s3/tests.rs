@@ -334,8 +334,10 @@ async fn refusal(found: &SdkConfig, variable: &(dyn Fn(&str) -> Option<String> +
 
 #[tokio::test]
 async fn what_is_missing_or_wrong_is_named() {
-    let text = refusal(&found().region(None).build(), &|_| None).await;
-    assert!(text.starts_with("AWS_REGION = ``: want the bucket's region"), "{text}");
+    for region in [None, Some(Region::new(""))] {
+        let text = refusal(&found().region(region).build(), &|_| None).await;
+        assert!(text.starts_with("AWS_REGION = ``: want the bucket's region"), "{text}");
+    }
     let text = refusal(&found().endpoint_url("127.0.0.1:1").build(), &|_| None).await;
     assert!(text.starts_with("AWS_ENDPOINT_URL_S3 = `127.0.0.1:1`: want a URL"), "{text}");
     let odd = |wanted: &'static str| move |name: &str| (name == wanted).then(|| "odd".to_owned());
