@@ -146,8 +146,8 @@ def left_behind(table, markers):
 def pending(table):
     """The commits that were begun and not completed."""
     names = set(os.listdir(os.path.join(table, ".hoodie")))
-    begun = {name.split(".")[0] for name in names if name.endswith((".commit.requested", ".inflight"))}
-    return sorted(time for time in begun if {f"{time}.inflight", f"{time}.commit.requested"} & names and f"{time}.commit" not in names)
+    times = {name.split(".")[0] for name in names}
+    return sorted(time for time in times if {f"{time}.commit.requested", f"{time}.inflight"} & names and f"{time}.commit" not in names)
 
 
 def files_of(table, instant):

@@ -8,9 +8,9 @@ suite.json:
                                                                           made.py, `examples` what this repository brings
      "as": "..."?, "arguments": [...]?,     more arguments of `replay`, and what they are called in the table's name
      "java": true?,                         the peers read it; all others are compared with the other tables of their topic
-     "go_on": {"index": "BUCKET", "buckets": 4, "moves": true?, "options": {...}?}?,
-                                            Hudi's Java goes on writing it with this index, and then we do
-     "versions": {"go_on": [...]}?}         only these go on
+     "go_on": {"index": "BUCKET", "buckets": 4, "moves": true?}?}
+                                            Hudi's Java goes on writing it with this index, and then we do; it is read too.
+                                            With `moves` one row goes to another partition
 
 An entry: name, input (a path), topic, arguments, java, go_on, alike (tables with the same `alike` hold the same rows).
 """
@@ -41,7 +41,7 @@ def _of_group(group, suite, shared, work):
         yield {"name": ".".join(filter(None, parts)), "input": path, "topic": topic, "arguments": [*arguments, *more],
                "is_shared": capture in suite["captures"], "alike": None if own else f"{capture}.{table}",
                "java": group.get("java", False) or "go_on" in group, "go_on": group.get("go_on"),
-               "versions": group.get("versions"), "has_dead_letters": table in suite["dead_letters"]}
+               "has_dead_letters": table in suite["dead_letters"]}
 
 
 def _input(capture, table, suite, shared, work):
