@@ -3,7 +3,7 @@ import places
 
 BUCKET = "interop"
 # One of each way to find a row, partitioned and not.
-TABLES = ("pg-json-schema.customers.bucket-4", "pg-json.orders.by_region.global-simple", "pg-json-schema.order_items.by_both.simple")
+TABLES = ("pg-json-schema.customers.bucket-4", "pg-json.orders.by_region.global-simple", "maria-json.order_items.simple")
 
 
 def run(suite, entries):
