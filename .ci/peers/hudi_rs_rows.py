@@ -1,9 +1,13 @@
-"""Reads a table with hudi-rs, as the `hudi` wheel has it, and writes its canonical rows (canonical.py).
+"""hudi-rs behind pipes: reads tables, as the `hudi` wheel does, and writes their canonical rows (canonical.py).
 
-  hudi-rs/bin/python hudi_rs_rows.py TABLE OUT
+  hudi-rs/bin/python hudi_rs_rows.py
 
-Without Hudi's meta columns. Prints the number of rows; a failure is one line on standard error and exit code 1.
+Requests are JSON objects, one a line, on standard input; each is answered by one line on standard output.
+
+  {"table": DIR, "out": FILE}    FILE gets the rows of a snapshot, without Hudi's meta columns
+      -> {"ok": true, "rows": N}, or {"ok": false, "error": TEXT}
 """
+import json
 import os
 import sys
 
@@ -49,19 +53,24 @@ def lines(batch):
         yield canonical.line({name: values[row] for name, values in columns})
 
 
-def main():
-    if len(sys.argv) != 3:
-        sys.exit(__doc__)
+def rows(request):
     from hudi import HudiTable
-    table, out = sys.argv[1:]
-    try:
-        batches = HudiTable(os.path.abspath(table)).read()
-        found = sorted(line for batch in batches for line in lines(batch))
-    except BaseException as e:  # a panic of the wheel is no Exception
-        print(f"{type(e).__name__}: {e}".replace("\n", " "), file=sys.stderr)
-        sys.exit(1)
-    canonical.write(out, found)
-    print(len(found))
+    table = request["table"]
+    batches = HudiTable(table if "://" in table else os.path.abspath(table)).read()
+    found = sorted(line for batch in batches for line in lines(batch))
+    canonical.write(request["out"], found)
+    return {"rows": len(found)}
+
+
+def main():
+    # The server of the tables at s3:// is beside us.
+    os.environ.setdefault("AWS_ALLOW_HTTP", "true")
+    for text in sys.stdin:
+        try:
+            answer = dict(rows(json.loads(text)), ok=True)
+        except BaseException as e:  # a panic of the wheel is no Exception
+            answer = {"ok": False, "error": f"{type(e).__name__}: {e}".replace("\n", " ")}
+        print(json.dumps(answer), flush=True)
 
 
 if __name__ == "__main__":

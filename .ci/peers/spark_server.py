@@ -1,16 +1,17 @@
 """Hudi's own Java behind pipes: one JVM, held open, that reads tables and goes on writing them.
 
-  spark-3.5/bin/python spark_server.py [--hudi 0.15.0] [--memory 3g]
+  spark-3.5/bin/python spark_server.py [--hudi 0.15.0] [--memory 2g] [--s3 URL]
 
 Requests are JSON objects, one a line, on standard input; each is answered by one line on standard output as soon as it is
 done. The first line on standard output, `{"ok": true, "hudi": ...}`, says that the JVM is up.
 
-  {"op": "rows", "table": DIR, "out": FILE, "options": {...}?}
+  {"op": "rows", "table": DIR or s3a://..., "out": FILE, "options": {...}?}
       reads a snapshot; FILE gets canonical rows (canonical.py) without Hudi's meta columns
       -> {"ok": true, "rows": N, "schema": Spark's JSON form of the type, "seconds": S}
   {"op": "continue", "table": DIR, "index": "BUCKET"|"SIMPLE"|"BLOOM"|..., "buckets": N?, "metadata": bool?,
    "deletes": [ROW...]?, "upserts": [ROW...]?, "options": {...}?}
-      deletes, then upserts canonical rows, one commit each; what the table is comes from its own hoodie.properties
+      deletes, then upserts canonical rows, one commit each; inserts them where the table has no key. What the table is comes
+      from its own hoodie.properties
       -> {"ok": true, "commits": N, "seconds": S}
   any failure -> {"ok": false, "error": the Java causes, outermost first, "seconds": S}
 """
@@ -23,20 +24,24 @@ import tempfile
 import time
 
 import canonical
+import places
 
 PEERS = os.environ.get("HUDI_PEERS") or os.path.expanduser("~/.cache/hudi-peers")
 
 # A run of many small tables: the full compiler costs more than it gives.
 JVM = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Xshare:auto -Djdk.attach.allowAttachSelf=true -Duser.timezone=UTC"
 
+S3_JARS = ("hadoop-aws-3.3.4.jar", "aws-java-sdk-bundle-1.12.262.jar")
+
 KEY_GENERATORS = {"SIMPLE": "Simple", "COMPLEX": "Complex", "NON_PARTITION": "Nonpartitioned"}
 
 
-def session(hudi, memory):
+def session(hudi, memory, s3):
     spark_minor = "3.4" if hudi.startswith("0.14.") else "3.5"
-    jar = os.path.join(PEERS, "jars", f"hudi-spark{spark_minor}-bundle_2.12-{hudi}.jar")
-    if not os.path.exists(jar):
-        sys.exit(f"{jar} is not there: run install.sh {hudi}")
+    jars = [os.path.join(PEERS, "jars", name) for name in (f"hudi-spark{spark_minor}-bundle_2.12-{hudi}.jar", *(S3_JARS if s3 else ()))]
+    for jar in jars:
+        if not os.path.exists(jar):
+            sys.exit(f"{jar} is not there: run install.sh {hudi}{' s3' if s3 else ''}")
     os.environ.update(TZ="UTC", SPARK_LOCAL_IP="127.0.0.1", PYSPARK_PYTHON=sys.executable)
     time.tzset()
     from pyspark.sql import SparkSession
@@ -44,7 +49,7 @@ def session(hudi, memory):
     settings = {
         "spark.driver.memory": memory,
         "spark.driver.maxResultSize": "0",
-        "spark.driver.extraClassPath": jar,
+        "spark.driver.extraClassPath": ":".join(jars),
         "spark.driver.extraJavaOptions": f"{JVM} -Dderby.system.home={scratch}",
         "spark.local.dir": scratch,
         "spark.sql.warehouse.dir": os.path.join(scratch, "warehouse"),
@@ -59,6 +64,10 @@ def session(hudi, memory):
         # Without it Java cannot rewrite lists that hold nulls (it reads them).
         "spark.hadoop.parquet.avro.write-old-list-structure": "false",
     }
+    if s3:
+        settings.update({f"spark.hadoop.fs.s3a.{key}": value for key, value in {
+            "endpoint": s3, "path.style.access": "true", "connection.ssl.enabled": "false", "access.key": "test", "secret.key": "test",
+            "endpoint.region": "us-east-1", "change.detection.mode": "none"}.items()})
     builder = SparkSession.builder.master("local[2]").appName("hudi")
     for key, value in settings.items():
         builder = builder.config(key, value)
@@ -140,11 +149,10 @@ def properties(table):
         return re.sub(r"\\(u[0-9a-fA-F]{4}|.)",
                       lambda m: chr(int(m[1][1:], 16)) if len(m[1]) == 5 else escapes.get(m[1], m[1]), text)
     found = {}
-    with open(os.path.join(table, ".hoodie", "hoodie.properties"), encoding="utf-8") as f:
-        for text in f:
-            m = re.match(r"((?:[^\\=:#!]|\\.)(?:[^\\=:]|\\.)*)[=:](.*)", text.rstrip("\r\n"))
-            if m:
-                found[plain(m[1]).strip()] = plain(m[2].lstrip())
+    for text in places.read(table, ".hoodie/hoodie.properties").split("\n"):
+        m = re.match(r"((?:[^\\=:#!]|\\.)(?:[^\\=:]|\\.)*)[=:](.*)", text.rstrip("\r"))
+        if m:
+            found[plain(m[1]).strip()] = plain(m[2].lstrip())
     return found
 
 
@@ -177,6 +185,10 @@ def write_options(props, request):
     same_name = ["hoodie.datasource.write.hive_style_partitioning", "hoodie.datasource.write.partitionpath.urlencode",
                  "hoodie.database.name"]
     options.update({key: props[key] for key in same_name if props.get(key)})
+    if not keys:
+        # Java makes keys up itself only where it is told nothing about any.
+        for key in ("hoodie.datasource.write.recordkey.field", "hoodie.datasource.write.keygenerator.class"):
+            del options[key]
     if ordering(props):
         options["hoodie.datasource.write.precombine.field"] = ordering(props)
     if props.get("hoodie.compaction.payload.class"):
@@ -201,8 +213,9 @@ def go_on(spark, request):
     schema = frame(spark, table).schema
     names = ",".join(props.get(k) or "" for k in ("hoodie.table.recordkey.fields", "hoodie.table.partition.fields"))
     keys = set(names.split(",")) | set((ordering(props) or "").split(","))
+    has_key = bool(props.get("hoodie.table.recordkey.fields"))
     steps = [("delete", T.StructType([f for f in schema.fields if f.name in keys]), request.get("deletes")),
-             ("upsert", schema, request.get("upserts"))]
+             ("upsert" if has_key else "insert", schema, request.get("upserts"))]
     commits = 0
     for operation, columns, some in steps:
         if some:
@@ -229,7 +242,8 @@ def error_text(e):
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--hudi", default="0.15.0")
-    p.add_argument("--memory", default="3g")
+    p.add_argument("--memory", default="2g")
+    p.add_argument("--s3", help="the URL of a server of tables at s3a://; needs install.sh s3")
     a = p.parse_args()
     # The JVM inherits standard output, and Hudi prints warnings there: answers get a descriptor of their own.
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
@@ -240,7 +254,7 @@ def main():
         answers.flush()
 
     started = time.time()
-    spark = session(a.hudi, a.memory)
+    spark = session(a.hudi, a.memory, a.s3)
     answer(ok=True, hudi=a.hudi, seconds=round(time.time() - started, 1))
     operations = {"rows": rows, "continue": go_on}
     for text in sys.stdin:
@@ -248,7 +262,8 @@ def main():
         try:
             request = json.loads(text)
             # Hudi's Java takes a relative path for another table's.
-            request["table"] = os.path.abspath(request["table"])
+            if not places.is_remote(request["table"]):
+                request["table"] = os.path.abspath(request["table"])
             result = dict(operations[request["op"]](spark, request), ok=True)
         except Exception as e:  # whatever it was, the caller is to see it, and the next request may go well
             result = {"ok": False, "error": error_text(e)}

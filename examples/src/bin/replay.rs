@@ -11,7 +11,7 @@ use cdc_decoders::debezium::{DebeziumJson, DeclaredSchema};
 use cdc_decoders::{Decoded, Decoder};
 use clap::{Parser, ValueEnum};
 use examples::{Failure, Given, IndexOption, OnBadMessage, Pipeline, TableTemplate, finish, parse_property};
-use hudi_writer::{NewTable, SourceWentBack, TableWriter, WriterSettings};
+use hudi_writer::{ForeignPending, NewTable, SourceWentBack, TableWriter, WriterSettings};
 use kafka_source::{CaptureReader, CapturedRecord};
 
 /// Messages between two reports of progress.
@@ -66,6 +66,9 @@ struct Arguments {
     /// A further property of a table that is created.
     #[arg(long = "set", value_name = "HOODIE.KEY=VALUE", value_parser = parse_property)]
     properties: Vec<(String, String)>,
+    /// What is done about a pending instant of another writer without a heartbeat, such as Java's.
+    #[arg(long, default_value = "leave")]
+    foreign_pending: OnForeignPending,
     /// Stops at the first message that cannot become a row, instead of keeping it beside the table.
     #[arg(long)]
     stop_on_bad_message: bool,
@@ -79,6 +82,14 @@ enum Format {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum TableType {
     Cow,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum OnForeignPending {
+    /// It is left alone: its writer may be at work.
+    Leave,
+    /// It is rolled back: no other writer is at work.
+    RollBack,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -97,16 +108,7 @@ async fn main() -> ExitCode {
 async fn replay(arguments: Arguments) -> Result<(), Failure> {
     let declared = declared(&arguments)?;
     let topic = topic(&arguments, declared.as_ref())?;
-    let on_source_went_back = match arguments.on_source_went_back {
-        OnSourceWentBack::Stop => SourceWentBack::Stop,
-        OnSourceWentBack::NewEpoch => SourceWentBack::NewEpoch,
-    };
-    let settings = WriterSettings {
-        pipeline: arguments.pipeline.clone(),
-        keyless_partitions: arguments.keyless_partitions,
-        on_source_went_back,
-        ..WriterSettings::default()
-    };
+    let settings = settings(&arguments);
     let builder = TableWriter::builder(&arguments.table).settings(settings);
     let make = |writer: Option<&TableWriter>| decoder(&arguments, declared.as_ref(), writer);
     let mut pipeline = Pipeline::open(builder, template(&arguments), make)
@@ -143,6 +145,24 @@ async fn replay(arguments: Arguments) -> Result<(), Failure> {
     let line = serde_json::to_string(&summary).map_err(|error| Failure::failed(error.to_string()))?;
     writeln!(std::io::stdout(), "{line}")?;
     Ok(())
+}
+
+fn settings(arguments: &Arguments) -> WriterSettings {
+    let on_source_went_back = match arguments.on_source_went_back {
+        OnSourceWentBack::Stop => SourceWentBack::Stop,
+        OnSourceWentBack::NewEpoch => SourceWentBack::NewEpoch,
+    };
+    let foreign_pending = match arguments.foreign_pending {
+        OnForeignPending::Leave => ForeignPending::Leave,
+        OnForeignPending::RollBack => ForeignPending::RollBack,
+    };
+    WriterSettings {
+        pipeline: arguments.pipeline.clone(),
+        on_source_went_back,
+        foreign_pending,
+        keyless_partitions: arguments.keyless_partitions,
+        ..WriterSettings::default()
+    }
 }
 
 fn template(arguments: &Arguments) -> TableTemplate {

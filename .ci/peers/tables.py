@@ -1,0 +1,55 @@
+"""The tables of the suite: suite.json's groups, each multiplied out, as entries.
+
+suite.json:
+  "captures"      folder below the shared captures -> what a table's topic begins with
+  "dead_letters"  tables of which some messages cannot be rows
+  "tables"        groups:
+    {"capture": [...], "table": [...], "index": [...]?, "rows": [...]?,   every combination is a table; `made` are those of
+                                                                          made.py, `examples` what this repository brings
+     "as": "..."?, "arguments": [...]?,     more arguments of `replay`, and what they are called in the table's name
+     "java": true?,                         the peers read it; all others are compared with the other tables of their topic
+     "go_on": {"index": "BUCKET", "buckets": 4, "moves": true?}?}
+                                            Hudi's Java goes on writing it with this index, and then we do; it is read too.
+                                            With `moves` one row goes to another partition
+
+An entry: name, input (a path), topic, arguments, java, go_on, alike (tables with the same `alike` hold the same rows).
+"""
+import itertools
+import os
+
+import made
+from peers import REPO
+
+EXAMPLES = {"orders": ("examples/data/orders.jsonl.gz", "pg_dev_13.json.public.orders", ["--schema", "examples/data/orders.schema.json"])}
+
+
+def entries(suite, shared, work):
+    found = [entry for group in suite["tables"] for entry in _of_group(group, suite, shared, work)]
+    names = [entry["name"] for entry in found]
+    assert len(names) == len(set(names)), f"twice in the suite: {sorted(n for n in names if names.count(n) > 1)}"
+    return found
+
+
+def _of_group(group, suite, shared, work):
+    for capture, table, index, rows in itertools.product(group["capture"], group["table"], group.get("index", [None]),
+                                                         group.get("rows", [None])):
+        arguments = [*group.get("arguments", []), *(["--index", index] if index else []),
+                     *(["--commit-every-rows", str(rows)] if rows else [])]
+        parts = [capture.replace("/", "-"), table, group.get("as"), index and index.replace(":", "-"), rows and f"{rows}rows"]
+        path, topic, more = _input(capture, table, suite, shared, work)
+        own = {"--key", "--partition-immutable"} & set(arguments)
+        yield {"name": ".".join(filter(None, parts)), "input": path, "topic": topic, "arguments": [*arguments, *more],
+               "is_shared": capture in suite["captures"], "alike": None if own else f"{capture}.{table}",
+               "java": group.get("java", False) or "go_on" in group, "go_on": group.get("go_on"),
+               "has_dead_letters": table in suite["dead_letters"]}
+
+
+def _input(capture, table, suite, shared, work):
+    """The path of a table's capture, its topic, and the arguments it needs."""
+    if capture == "made":
+        path = os.path.join(work, f"{table}.jsonl")
+        return path if os.path.exists(path) else made.capture(table, work), made.topic(table), []
+    if capture == "examples":
+        path, topic, arguments = EXAMPLES[table]
+        return os.path.join(REPO, path), topic, [os.path.join(REPO, a) if "/" in a else a for a in arguments]
+    return os.path.join(shared, capture, "records.jsonl.gz"), f"{suite['captures'][capture]}.{table}", []
