@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::clock::Clock;
 use crate::compute::Compute;
 use crate::lock::TableLock;
+use crate::mutant::Mutant;
 use crate::settings::WriterSettings;
 use crate::store::TableStore;
 
@@ -17,5 +18,20 @@ pub(crate) struct Components {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) compute: Compute,
     #[cfg(any(test, feature = "testing"))]
-    pub(crate) mutant: Option<crate::mutant::Mutant>,
+    pub(crate) mutant: Option<Mutant>,
+}
+
+impl Components {
+    /// Whether the writer is to be broken in this way.
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) fn is_broken(&self, how: Mutant) -> bool {
+        self.mutant == Some(how)
+    }
+
+    /// Whether the writer is to be broken in this way: never.
+    #[cfg(not(any(test, feature = "testing")))]
+    #[allow(clippy::unused_self, reason = "the other build asks it")]
+    pub(crate) const fn is_broken(&self, _how: Mutant) -> bool {
+        false
+    }
 }

@@ -2,8 +2,6 @@
 //!
 //! Each takes one precaution away. Nothing is ever broken without the feature `testing`.
 
-use crate::components::Components;
-
 /// One precaution that is not taken.
 #[cfg_attr(
     not(any(test, feature = "testing")),
@@ -44,19 +42,4 @@ pub enum Mutant {
     OverlapIgnored,
     /// A commit is told of as done although the lock had run out.
     LeaseOnFaith,
-}
-
-impl Components {
-    /// Whether the writer is to be broken in this way.
-    #[cfg(any(test, feature = "testing"))]
-    pub(crate) fn is_broken(&self, how: Mutant) -> bool {
-        self.mutant == Some(how)
-    }
-
-    /// Whether the writer is to be broken in this way: never.
-    #[cfg(not(any(test, feature = "testing")))]
-    #[allow(clippy::unused_self, reason = "the other build asks it")]
-    pub(crate) const fn is_broken(&self, _how: Mutant) -> bool {
-        false
-    }
 }

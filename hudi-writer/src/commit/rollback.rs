@@ -4,16 +4,19 @@
 //! the middle is healed by the next; and what a zombie's put brings late, after its instant is gone, is known by the note
 //! and removed when a table is opened. The note ([`Note`]) lists the files, so that nothing has to be searched for.
 //!
+//! A replace commit that comes late would hide file groups until then. So where its completed instant may be under way (all
+//! its files are there), one that replaces nothing is put in its place: what comes late finds it, and fails.
+//!
 //! Format sections of rollback are not followed: no `rollback` instant is written. Hudi's readers and writers do not ask
 //! for one where an instant left nothing behind.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use hudi_core::checkpoint::Checkpoint;
-use hudi_core::commit::CommitMetadata;
+use hudi_core::commit::{CommitMetadata, WriteOperation};
 use hudi_core::file_name::{BaseFileName, LogFileName};
-use hudi_core::instant::{Action, Instant, InstantTime};
+use hudi_core::instant::{Action, Instant, InstantTime, State};
 use hudi_core::layout;
 use hudi_core::timeline::Timeline;
 use serde::{Deserialize, Serialize};
@@ -31,6 +34,9 @@ pub(super) struct Note {
     at_ms: i64,
     action: String,
     files: BTreeSet<String>,
+    /// A completed instant that does nothing stands in the place of the one that was rolled back.
+    #[serde(default)]
+    fenced: bool,
 }
 
 /// The instants that notes say were rolled back.
@@ -53,24 +59,40 @@ pub(super) async fn undo(parts: &Components, timeline: &Timeline, instant: &Inst
     }
     let mut files = files_of(&parts.store, instant.time).await?;
     // One who began to undo it has removed the markers perhaps.
-    files.extend(read_note(&parts.store, instant.time).await?.map(|note| note.files).unwrap_or_default());
+    let before = read_note(&parts.store, instant.time).await?;
+    let mut fenced = before.as_ref().is_some_and(|note| note.fenced);
+    files.extend(before.map(|note| note.files).unwrap_or_default());
+    if instant.action == Action::ReplaceCommit && instant.state == State::Inflight && !fenced {
+        fenced = are_there(&parts.store, &files).await?;
+    }
     let action = instant.action.comparable().as_str().to_owned();
-    let note = Note { at_ms: parts.clock.now_ms(), action, files };
+    let note = Note { at_ms: parts.clock.now_ms(), action, files, fenced };
     let body = Bytes::from(serde_json::to_vec(&note).unwrap_or_default());
     if parts.is_broken(Mutant::InstantUndoneFirst) {
         remove_instant(&parts.store, timeline, instant.time, instant.action).await?;
     } else if !parts.is_broken(Mutant::NoNote) {
         parts.store.put(&layout::rolled_back(instant.time), body).await?;
     }
-    remove(&parts.store, timeline, instant.time, instant.action, note.files).await
+    remove(parts, timeline, instant.time, instant.action, note).await
+}
+
+/// Whether all the files are there: only then can the completed instant of those who wrote them be under way.
+async fn are_there(store: &TableStore, files: &BTreeSet<String>) -> Result<bool> {
+    for file in files {
+        if !store.is_there(file).await? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Removes once more what a noted instant may have brought since, and a note that has become too old to be of use.
 pub(super) async fn sweep(parts: &Components, timeline: &Timeline, time: InstantTime) -> Result<()> {
     let Some(note) = read_note(&parts.store, time).await? else { return Ok(()) };
     let action = Action::ALL.into_iter().find(|action| action.as_str() == note.action).unwrap_or(Action::Commit);
-    remove(&parts.store, timeline, time, action, note.files).await?;
-    if parts.clock.now_ms() - note.at_ms > alive::LATEST_MS {
+    let at_ms = note.at_ms;
+    remove(parts, timeline, time, action, note).await?;
+    if parts.clock.now_ms() - at_ms > alive::LATEST_MS {
         parts.store.delete(&layout::rolled_back(time)).await?;
     }
     Ok(())
@@ -83,16 +105,39 @@ async fn read_note(store: &TableStore, time: InstantTime) -> Result<Option<Note>
 }
 
 async fn remove(
-    store: &TableStore,
+    parts: &Components,
     timeline: &Timeline,
     time: InstantTime,
     action: Action,
-    files: BTreeSet<String>,
+    Note { files, fenced, .. }: Note,
 ) -> Result<()> {
+    let store = &parts.store;
     store.delete_all(files.into_iter().chain([layout::dead_letters(time)]).collect()).await?;
     markers::remove(store, time).await?;
-    remove_instant(store, timeline, time, action).await?;
+    match fenced {
+        true => fence(parts, timeline, time).await?,
+        false => remove_instant(store, timeline, time, action).await?,
+    }
     alive::end(store, time).await
+}
+
+/// Completes a replace commit that was rolled back as one that does nothing.
+async fn fence(parts: &Components, timeline: &Timeline, time: InstantTime) -> Result<()> {
+    let completed = Instant::requested(time, Action::ReplaceCommit).completed(None);
+    let path = layout::timeline_file(timeline.layout(), &completed);
+    let nothing = CommitMetadata {
+        operation_type: WriteOperation::InsertOverwriteTable,
+        partition_to_replace_file_ids: Some(BTreeMap::new()),
+        extra_metadata: [(ATTEMPT_KEY.to_owned(), format!("fence {time}"))].into(),
+        ..CommitMetadata::default()
+    };
+    let body = Bytes::from(nothing.to_json());
+    if parts.store.create_once(&path, body.clone()).await? == Created::Taken {
+        // The zombie was quicker, but its files are gone.
+        parts.store.delete(&path).await?;
+        let _ = parts.store.create_once(&path, body).await?;
+    }
+    Ok(())
 }
 
 async fn remove_instant(store: &TableStore, timeline: &Timeline, time: InstantTime, action: Action) -> Result<()> {

@@ -45,6 +45,15 @@ impl TableStore {
         Ok(Some(Versioned { bytes, version, modified_ms }))
     }
 
+    /// Whether there is an object of this name.
+    pub(crate) async fn is_there(&self, path: &str) -> Result<bool> {
+        match self.store.head(&self.path(path)?).await {
+            Ok(_) => Ok(true),
+            Err(object_store::Error::NotFound { .. }) => Ok(false),
+            Err(e) => Err(self.failed("look for", path)(e)),
+        }
+    }
+
     /// Puts an object where it still is of the version that was seen; without one, where there is none.
     pub(crate) async fn swap(&self, path: &str, body: Bytes, seen: Option<Version>) -> Result<Swapped> {
         let mode = seen.map_or(PutMode::Create, |version| PutMode::Update(version.0));

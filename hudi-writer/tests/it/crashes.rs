@@ -7,7 +7,7 @@ use std::sync::Arc;
 use hudi_writer::testing::{Fault, FaultyStore};
 use hudi_writer::{Index, NewTable, Table};
 
-use crate::history::{History, Release, World, calls_of, survive, moving_commits, usual_commits};
+use crate::history::{History, Release, World, calls_of, moving_commits, survive, usual_commits};
 
 pub(crate) fn bucketed() -> History {
     let table = NewTable::new("t", ["id"]).index(Index::Bucket(NonZeroU32::new(2).unwrap()));
