@@ -28,6 +28,8 @@ pub enum Fault {
     Late,
     /// The process sleeps before it, however long that is: it wakes at [`FaultyStore::release`], and goes on.
     Sleeps,
+    /// It takes until [`FaultyStore::release`]; the rest of the process is awake.
+    Waits,
 }
 
 impl Fault {
@@ -118,13 +120,20 @@ impl FaultyStore {
     #[must_use]
     pub fn sleeps(&self) -> bool {
         let calls = self.lock();
-        let reached = calls.at.is_some_and(|(at, fault)| fault == Fault::Sleeps && calls.seen.len() > at);
+        let waits = |fault| matches!(fault, Fault::Sleeps | Fault::Waits);
+        let reached = calls.at.is_some_and(|(at, fault)| waits(fault) && calls.seen.len() > at);
         reached && !self.awake.is_closed()
     }
 
     async fn turn(&self, changes: bool) -> Result<Turn> {
-        let turn = self.turn_now(changes)?;
-        if self.sleeps() {
+        let (turn, is_last) = {
+            let mut calls = self.lock();
+            let before = calls.seen.len();
+            let turn = calls.turn(changes)?;
+            (turn, calls.at == Some((before, Fault::Waits)))
+        };
+        let sleeps = self.lock().at.is_some_and(|(_, fault)| fault == Fault::Sleeps);
+        if self.sleeps() && (sleeps || is_last) {
             // Closing it is an error to who waits.
             let _ = self.awake.acquire().await;
         }
@@ -132,25 +141,7 @@ impl FaultyStore {
     }
 
     fn turn_now(&self, changes: bool) -> Result<Turn> {
-        let mut calls = self.lock();
-        if calls.dead {
-            return Err(failed("the process is dead"));
-        }
-        calls.seen.push(changes);
-        let now = calls.seen.len() - 1;
-        match calls.at.filter(|(at, _)| *at == now).map(|(_, fault)| fault) {
-            None | Some(Fault::Sleeps) => Ok(Turn::Do),
-            Some(Fault::Fails) => Err(failed("the call failed")),
-            Some(Fault::DoneButError) => Ok(Turn::DoAndFail),
-            Some(Fault::Dies) => {
-                calls.dead = true;
-                Err(failed("the process was killed"))
-            }
-            Some(Fault::Late) => {
-                calls.dead = true;
-                Ok(Turn::Keep)
-            }
-        }
+        self.lock().turn(changes)
     }
 
     async fn read(&self) -> Result<()> {
@@ -167,6 +158,29 @@ impl FaultyStore {
     fn keep(&self, late: Late) -> object_store::Error {
         self.lock().late = Some(late);
         failed("the process was killed, and its call is under way")
+    }
+}
+
+impl Calls {
+    fn turn(&mut self, changes: bool) -> Result<Turn> {
+        if self.dead {
+            return Err(failed("the process is dead"));
+        }
+        self.seen.push(changes);
+        let now = self.seen.len() - 1;
+        match self.at.filter(|(at, _)| *at == now).map(|(_, fault)| fault) {
+            None | Some(Fault::Sleeps | Fault::Waits) => Ok(Turn::Do),
+            Some(Fault::Fails) => Err(failed("the call failed")),
+            Some(Fault::DoneButError) => Ok(Turn::DoAndFail),
+            Some(Fault::Dies) => {
+                self.dead = true;
+                Err(failed("the process was killed"))
+            }
+            Some(Fault::Late) => {
+                self.dead = true;
+                Ok(Turn::Keep)
+            }
+        }
     }
 }
 

@@ -8,6 +8,7 @@ mod history;
 mod keyless;
 mod model;
 mod moves;
+mod mutants;
 #[cfg(feature = "s3")]
 mod s3;
 mod sleepers;
