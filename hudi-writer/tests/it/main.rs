@@ -8,8 +8,10 @@ mod history;
 mod keyless;
 mod model;
 mod moves;
+mod processes;
 #[cfg(feature = "s3")]
 mod s3;
 mod sleepers;
 mod truncates;
 mod upserts;
+mod writers;
