@@ -9,8 +9,10 @@ mod keyless;
 mod model;
 mod moves;
 mod mutants;
+mod processes;
 #[cfg(feature = "s3")]
 mod s3;
 mod sleepers;
 mod truncates;
 mod upserts;
+mod writers;

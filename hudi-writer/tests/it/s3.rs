@@ -11,7 +11,7 @@ use crate::model::{Change, Model, assert_is, batch, commit};
 use crate::upserts::history_at;
 
 /// Makes a bucket; `None`, said aloud, where there is no server.
-fn bucket(name: &str) -> Option<String> {
+pub(crate) fn bucket(name: &str) -> Option<String> {
     let Ok(url) = std::env::var("HUDI_TEST_S3") else {
         eprintln!("SKIPPED: no HUDI_TEST_S3; run it by .ci/peers/s3.sh");
         return None;
