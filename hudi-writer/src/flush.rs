@@ -20,7 +20,7 @@ use hudi_core::schema::avro;
 use hudi_core::timeline::Timeline;
 
 use crate::changes::ChangeSet;
-use crate::commit::{ATTEMPT_KEY, Completed, Inflight, Requested, Scope, heal, request};
+use crate::commit::{ATTEMPT_KEY, Completed, Inflight, Requested, Scope, heal, request, undo_left_behind};
 use crate::components::Components;
 use crate::cow::{FileMeta, Rewrite};
 use crate::error::{Error, Result, format};
@@ -65,7 +65,7 @@ struct Job {
 impl Flush<'_> {
     pub(crate) async fn run(mut self) -> Result<CommitOutcome> {
         let guard = self.session.parts.lock.acquire().await?;
-        let begun = self.begin().await;
+        let begun = self.begin(&guard).await;
         guard.release().await;
         let requested = match begun? {
             Ok(requested) => requested,
@@ -85,11 +85,13 @@ impl Flush<'_> {
     }
 
     /// Draws the instant, above all that others did. The lock is held; `Err` names what stands against it.
-    async fn begin(&mut self) -> Result<Result<Requested, InstantTime>> {
+    async fn begin(&mut self, guard: &Guard) -> Result<Result<Requested, InstantTime>> {
         let parts = self.session.parts.clone();
         let layout = self.session.table.timeline.layout();
         let mut timeline = table::read_timeline(&parts.store, layout).await?;
-        if heal(&parts, &timeline).await? {
+        let looks = guard.was_left_behind() && !parts.is_broken(Mutant::LeftBehindIgnored);
+        let left = looks && undo_left_behind(&parts, &timeline, None).await?;
+        if left || heal(&parts, &timeline).await? {
             timeline = table::read_timeline(&parts.store, layout).await?;
         }
         let known = self.session.table.timeline.instants();
@@ -273,6 +275,11 @@ impl Flush<'_> {
         inflight: &Inflight,
         written: &Written,
     ) -> Result<Result<CommitMetadata, InstantTime>> {
+        let parts = &self.session.parts;
+        if guard.was_left_behind() && !parts.is_broken(Mutant::LeftBehindIgnored) {
+            let timeline = table::read_timeline(&parts.store, self.session.table.timeline.layout()).await?;
+            undo_left_behind(parts, &timeline, Some(inflight.requested().time())).await?;
+        }
         let since = match inflight.stands().await? {
             Ok(since) => since,
             Err(with) => return Ok(Err(with)),

@@ -40,6 +40,6 @@ pub enum Mutant {
     NewerIgnored,
     /// A commit completes although another changed the same part of the table.
     OverlapIgnored,
-    /// A commit is told of as done although the lock had run out.
-    LeaseOnFaith,
+    /// What the last holder of a lock that ran out may be about to complete is left alone.
+    LeftBehindIgnored,
 }

@@ -11,7 +11,7 @@ mod rollback;
 
 pub(crate) use conflict::Scope;
 pub(crate) use protocol::{Completed, Inflight, Requested, request};
-pub(crate) use recover::{heal, heal_on_opening};
+pub(crate) use recover::{heal, heal_on_opening, undo_left_behind};
 
 /// Where a commit names the attempt that made it: a body that no other attempt has.
 pub(crate) const ATTEMPT_KEY: &str = "cdc.attempt";

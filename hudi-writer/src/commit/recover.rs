@@ -52,6 +52,24 @@ pub(crate) async fn heal(parts: &Components, timeline: &Timeline) -> Result<bool
     Ok(!dead.is_empty())
 }
 
+/// Undoes what the last holder of a lock that was left behind may be about to complete: commits of ours, all of whose files
+/// are there. It judged them while it held the lock, and may wake at any time; what it completes then finds its place taken.
+/// Whether there were any.
+pub(crate) async fn undo_left_behind(
+    parts: &Components,
+    timeline: &Timeline,
+    ours: Option<InstantTime>,
+) -> Result<bool> {
+    let mut undone = false;
+    for instant in timeline.pending().rev().filter(|instant| Some(instant.time) != ours) {
+        if rollback::may_be_completing(parts, instant).await? {
+            rollback::undo(parts, timeline, instant).await?;
+            undone = true;
+        }
+    }
+    Ok(undone)
+}
+
 /// The pending instants whose writers are dead, the newest first.
 async fn dead(parts: &Components, timeline: &Timeline) -> Result<Vec<Instant>> {
     let mut dead = vec![];

@@ -4,8 +4,9 @@
 //! the middle is healed by the next; and what a zombie's put brings late, after its instant is gone, is known by the note
 //! and removed when a table is opened. The note ([`Note`]) lists the files, so that nothing has to be searched for.
 //!
-//! A replace commit that comes late would hide file groups until then. So where its completed instant may be under way (all
-//! its files are there), one that replaces nothing is put in its place: what comes late finds it, and fails.
+//! A completed instant that comes late would hide what it replaces until then, or stand beside what was committed meanwhile. So
+//! where it may be under way (all its files are there), one that does nothing is put in its place: what comes late finds
+//! it, and fails.
 //!
 //! Format sections of rollback are not followed: no `rollback` instant is written. Hudi's readers and writers do not ask
 //! for one where an instant left nothing behind.
@@ -51,6 +52,14 @@ pub(super) async fn is_noted(store: &TableStore, instant: InstantTime) -> Result
     Ok(store.get(&layout::rolled_back(instant)).await?.is_some())
 }
 
+/// Whether a pending instant is of ours, and its writer may be about to complete it: all its files are there.
+pub(super) async fn may_be_completing(parts: &Components, instant: &Instant) -> Result<bool> {
+    if instant.state != State::Inflight || !alive::is_ours(&parts.store, instant.time).await? {
+        return Ok(false);
+    }
+    are_there(&parts.store, &files_of(&parts.store, instant.time).await?).await
+}
+
 /// Undoes a pending instant.
 pub(super) async fn undo(parts: &Components, timeline: &Timeline, instant: &Instant) -> Result<()> {
     tracing::warn!(table = parts.store.url(), instant = %instant.time, "rolling back an instant that never completed");
@@ -62,7 +71,7 @@ pub(super) async fn undo(parts: &Components, timeline: &Timeline, instant: &Inst
     let before = read_note(&parts.store, instant.time).await?;
     let mut fenced = before.as_ref().is_some_and(|note| note.fenced);
     files.extend(before.map(|note| note.files).unwrap_or_default());
-    if instant.action == Action::ReplaceCommit && instant.state == State::Inflight && !fenced {
+    if instant.state == State::Inflight && !fenced {
         fenced = are_there(&parts.store, &files).await?;
     }
     let action = instant.action.comparable().as_str().to_owned();
@@ -115,19 +124,20 @@ async fn remove(
     store.delete_all(files.into_iter().chain([layout::dead_letters(time)]).collect()).await?;
     markers::remove(store, time).await?;
     match fenced {
-        true => fence(parts, timeline, time).await?,
+        true => fence(parts, timeline, time, action).await?,
         false => remove_instant(store, timeline, time, action).await?,
     }
     alive::end(store, time).await
 }
 
-/// Completes a replace commit that was rolled back as one that does nothing.
-async fn fence(parts: &Components, timeline: &Timeline, time: InstantTime) -> Result<()> {
-    let completed = Instant::requested(time, Action::ReplaceCommit).completed(None);
+/// Completes an instant that was rolled back as one that does nothing.
+async fn fence(parts: &Components, timeline: &Timeline, time: InstantTime, action: Action) -> Result<()> {
+    let completed = Instant::requested(time, action).completed(None);
     let path = layout::timeline_file(timeline.layout(), &completed);
+    let replaces = action == Action::ReplaceCommit;
     let nothing = CommitMetadata {
-        operation_type: WriteOperation::InsertOverwriteTable,
-        partition_to_replace_file_ids: Some(BTreeMap::new()),
+        operation_type: if replaces { WriteOperation::InsertOverwriteTable } else { WriteOperation::Upsert },
+        partition_to_replace_file_ids: replaces.then(BTreeMap::new),
         extra_metadata: [(ATTEMPT_KEY.to_owned(), format!("fence {time}"))].into(),
         ..CommitMetadata::default()
     };

@@ -38,6 +38,12 @@ pub trait HeldLock: fmt::Debug + Send + Sync {
     /// Until when nobody else can take it, in milliseconds since 1970 by our clock; `i64::MAX` where it does not run out.
     fn valid_until_ms(&self) -> i64;
 
+    /// Whether its last holder did not give it back: it may be about to complete a commit that it judged while it held the
+    /// lock.
+    fn was_left_behind(&self) -> bool {
+        false
+    }
+
     /// Makes it last longer; `false`: somebody else has taken it.
     ///
     /// # Errors

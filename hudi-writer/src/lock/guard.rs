@@ -64,6 +64,11 @@ impl Guard {
         self.left_ms() > 0
     }
 
+    /// Whether its last holder did not give it back.
+    pub(crate) fn was_left_behind(&self) -> bool {
+        self.held.as_ref().is_some_and(|held| held.was_left_behind())
+    }
+
     fn left_ms(&self) -> i64 {
         let until = self.held.as_ref().map_or(i64::MAX, |held| held.valid_until_ms());
         until.saturating_sub(self.lock.clock.now_ms())

@@ -45,6 +45,7 @@ struct HeldLease {
     lease: StoreLease,
     version: Option<Version>,
     valid_until_ms: i64,
+    was_left_behind: bool,
 }
 
 impl StoreLease {
@@ -62,7 +63,8 @@ impl StoreLease {
         let valid_until_ms = self.clock.now_ms() + LEASE_MS;
         match self.store.swap(&layout::table_lock(), self.body(false, valid_until_ms), expected).await? {
             Swapped::Ours(version) => {
-                Ok(Some(HeldLease { lease: self.clone(), version: Some(version), valid_until_ms }))
+                let (lease, version) = (self.clone(), Some(version));
+                Ok(Some(HeldLease { lease, version, valid_until_ms, was_left_behind: false }))
             }
             Swapped::Lost => Ok(None),
         }
@@ -96,12 +98,13 @@ impl Lock for StoreLease {
         let (found, version) = self.look().await?;
         let now = self.clock.now_ms();
         // One that bears our own name is of a put whose answer was lost.
-        let held_by_others = found.filter(|l| !l.expired && l.owner != self.owner && now <= l.valid_until + DRIFT_MS);
-        if let Some(other) = held_by_others {
+        let by_other = found.filter(|lease| !lease.expired && lease.owner != self.owner);
+        let was_left_behind = by_other.is_some();
+        if let Some(other) = by_other.filter(|lease| now <= lease.valid_until + DRIFT_MS) {
             return Ok(Attempt::Busy { owner: other.owner });
         }
         Ok(match self.take(version).await? {
-            Some(held) => Attempt::Held(Box::new(held)),
+            Some(held) => Attempt::Held(Box::new(HeldLease { was_left_behind, ..held })),
             None => Attempt::Busy { owner: "a writer that was quicker".to_owned() },
         })
     }
@@ -111,6 +114,10 @@ impl Lock for StoreLease {
 impl HeldLock for HeldLease {
     fn valid_until_ms(&self) -> i64 {
         self.valid_until_ms
+    }
+
+    fn was_left_behind(&self) -> bool {
+        self.was_left_behind
     }
 
     async fn renew(&mut self) -> Result<bool> {
@@ -173,6 +180,7 @@ mod tests {
         assert!(held(&leases[0]).await.is_none());
         clock.advance(LEASE_MS + DRIFT_MS + 1);
         let third = held(&leases[0]).await.unwrap();
+        assert!(third.was_left_behind() && !second.was_left_behind());
         assert!(!second.renew().await.unwrap() && !second.release().await.unwrap());
         drop(third);
     }

@@ -109,8 +109,8 @@ async fn a_newer_commit_passed_over_is_noticed() {
 }
 
 #[tokio::test]
-async fn a_lease_taken_on_faith_is_noticed() {
-    assert!(sleepers_show(Mutant::LeaseOnFaith, bucketed()).await);
+async fn a_lock_left_behind_and_not_looked_after_is_noticed() {
+    assert!(sleepers_show(Mutant::LeftBehindIgnored, bucketed()).await);
 }
 
 #[tokio::test]
