@@ -10,6 +10,7 @@ mod model;
 mod moves;
 mod mutants;
 mod processes;
+mod requests;
 #[cfg(feature = "s3")]
 mod s3;
 mod sleepers;

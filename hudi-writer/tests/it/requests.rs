@@ -1,0 +1,96 @@
+//! What a commit asks of the store does not grow with the table.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use hudi_core::change::Op;
+use hudi_writer::{Index, NewTable, RequestCounts, TableWriter, WriterSettings};
+use object_store::ObjectStore;
+use object_store::memory::InMemory;
+
+use crate::model::{Change, batch, commit};
+
+/// Rows of one commit while the table is filled.
+const CHUNK_ROWS: i64 = 500_000;
+
+/// A place, or a store that is handed in.
+#[derive(Clone)]
+enum Place {
+    Memory(Arc<dyn ObjectStore>, String),
+    #[cfg(feature = "s3")]
+    Url(String),
+}
+
+impl Place {
+    fn writer(&self, sole_writer: bool) -> hudi_writer::WriterBuilder {
+        let settings = WriterSettings { sole_writer, ..WriterSettings::default() };
+        match self {
+            Self::Memory(store, name) => {
+                TableWriter::builder(format!("memory:///{name}")).store(Arc::clone(store), "t").settings(settings)
+            }
+            #[cfg(feature = "s3")]
+            Self::Url(url) => TableWriter::builder(url).settings(settings),
+        }
+    }
+}
+
+/// The requests of a commit that changes one row, after the table was filled with so many.
+async fn requests_of_a_commit(place: &Place, rows: i64, sole_writer: bool) -> RequestCounts {
+    let table = NewTable::new("t", ["id"]).index(Index::Bucket(NonZeroU32::new(16).unwrap()));
+    let mut writer = place.writer(sole_writer).create(&table).await.unwrap();
+    let mut offset = 0;
+    while offset < rows {
+        let end = rows.min(offset + CHUNK_ROWS);
+        let changes: Vec<Change> = (offset..end).map(|id| Change::new(Op::Insert, id, 1)).collect();
+        assert_eq!(writer.write(&batch(&changes, offset)).unwrap().refused, []);
+        commit(&mut writer).await;
+        offset = end;
+    }
+    let mut counts = vec![];
+    for round in 0..2 {
+        let before = writer.requests();
+        let change = Change::new(Op::Update, 7, 2 + round);
+        let _ = writer.write(&batch(&[change], offset + round)).unwrap();
+        let done = commit(&mut writer).await;
+        assert_eq!((done.updated_rows, done.files), (1, 1));
+        counts.push(writer.requests() - before);
+    }
+    assert_eq!(counts[0], counts[1], "the second commit costs what the first did");
+    counts[1]
+}
+
+async fn compare(name: &str, place: impl Fn(&str) -> Place, sizes: [i64; 2]) {
+    for sole_writer in [false, true] {
+        let mut counts = vec![];
+        for rows in sizes {
+            let place = place(&format!("{name}-{rows}-{sole_writer}"));
+            counts.push(requests_of_a_commit(&place, rows, sole_writer).await);
+        }
+        let lock = if sole_writer { "without" } else { "with" };
+        println!("{} requests a commit {lock} lock, {name}, {sizes:?} rows: {:?}", counts[0].total(), counts[0]);
+        assert_eq!(counts[0], counts[1]);
+        assert!(counts[0].total() <= if sole_writer { 20 } else { 34 });
+    }
+}
+
+fn in_memory(name: &str) -> Place {
+    Place::Memory(Arc::new(InMemory::new()), name.to_owned())
+}
+
+#[tokio::test]
+async fn a_commit_into_one_file_group_costs_the_same_in_a_small_table_and_a_larger_one() {
+    compare("memory", in_memory, [200, 20_000]).await;
+}
+
+#[tokio::test]
+#[ignore = "takes minutes"]
+async fn a_commit_into_one_file_group_costs_the_same_in_a_table_of_ten_million_rows() {
+    compare("memory", in_memory, [200, 10_000_000]).await;
+}
+
+#[cfg(feature = "s3")]
+#[tokio::test]
+async fn so_it_does_at_s3() {
+    let Some(bucket) = crate::s3::bucket("requests") else { return };
+    compare("s3", |name| Place::Url(format!("{bucket}/{name}")), [200, 20_000]).await;
+}
