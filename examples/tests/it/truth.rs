@@ -130,9 +130,14 @@ impl Topic {
     /// Replays twice: the first makes the table, the second finds nothing to do.
     async fn run(&self, replay: &Replay) -> (Summary, Vec<StoredRow>) {
         let folder = tempfile::tempdir().unwrap();
-        let done = replay.run(folder.path(), &self.records).await.unwrap_or_else(|failure| panic!("{failure:?}"));
-        let rows = sound_rows(folder.path()).await;
-        let again = replay.run(folder.path(), &self.records).await.unwrap();
+        self.run_at(folder.path(), replay).await
+    }
+
+    /// The same, at a place: a folder, or a URL.
+    async fn run_at(&self, place: &Path, replay: &Replay) -> (Summary, Vec<StoredRow>) {
+        let done = replay.run(place, &self.records).await.unwrap_or_else(|failure| panic!("{failure:?}"));
+        let rows = sound_rows(place).await;
+        let again = replay.run(place, &self.records).await.unwrap();
         assert_eq!((again.commits, again.upserts, again.deletes, again.dead_letters), (0, 0, 0, 0));
         assert_eq!(again.skipped, BTreeMap::from([("committed_before".to_owned(), self.messages())]));
         assert_eq!(again.checkpoint.unwrap().get(), done.checkpoint.as_ref().unwrap().get());
@@ -224,7 +229,7 @@ fn on_all_cores(mut jobs: Vec<(Arc<Topic>, Replay)>, work: impl AsyncFn(&Topic, 
     std::thread::scope(|scope| {
         for _ in 0..cores {
             scope.spawn(|| {
-                let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
                 while let Some((topic, replay)) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let _named = Named(topic, replay);
                     runtime.block_on(work(topic, replay));
@@ -273,6 +278,39 @@ fn every_shared_capture_replays_to_the_databases_own_state() {
         assert!(commits.contains(&done.commits), "{} commits, not {commits:?}", done.commits);
     });
     println!("{} shared captures replayed to their truth", CAPTURES.len());
+}
+
+/// At `s3://`, where `HUDI_TEST_S3` names a server that the AWS variables lead to: each table of each capture, in a few commits.
+#[cfg(feature = "s3")]
+#[test]
+fn every_shared_capture_replays_to_the_same_state_at_s3() {
+    use std::io::{Read, Write};
+    let Some(folder) = folder() else { return };
+    let Ok(url) = std::env::var("HUDI_TEST_S3") else {
+        eprintln!("SKIPPED: no HUDI_TEST_S3; run it by .ci/peers/s3.sh");
+        return;
+    };
+    let address = url.strip_prefix("http://").unwrap();
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    write!(stream, "PUT /captures HTTP/1.1\r\nHost: {address}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        .unwrap();
+    stream.read_to_string(&mut String::new()).unwrap();
+    let mut jobs = vec![];
+    for capture in CAPTURES {
+        for topic in Topic::all(&folder, capture).into_iter().map(Arc::new) {
+            let index = if jobs.len() % 2 == 0 { Index::Simple } else { BUCKETS };
+            let rows = (topic.records.len() / 2).max(50);
+            jobs.push((Arc::clone(&topic), topic.replay(index, rows)));
+        }
+    }
+    let tables = jobs.len();
+    on_all_cores(jobs, async |topic, replay| {
+        let place = format!("s3://captures/{}/{}", topic.capture.name, topic.table);
+        let (done, rows) = topic.run_at(Path::new(&place), replay).await;
+        topic.check_summary(&done);
+        topic.check_rows(&rows);
+    });
+    println!("{} captures, {tables} tables at s3:// are their truth", CAPTURES.len());
 }
 
 #[test]

@@ -131,6 +131,10 @@ mod tests {
         fn unique_id(&self) -> u128 {
             0
         }
+
+        fn sleep(&self, _: i64) -> futures::future::BoxFuture<'static, ()> {
+            Box::pin(futures::future::pending())
+        }
     }
 
     impl Source {
