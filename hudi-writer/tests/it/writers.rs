@@ -209,6 +209,7 @@ async fn watch(open: impl AsyncFn() -> Result<Table, Error>, parts: &[Part], is_
 }
 
 /// Each part is written by a task of its own, all at once, while another reads; how many commits conflicted.
+#[allow(clippy::disallowed_methods, reason = "the writers run beside each other, each as a task")]
 async fn race(
     name: &str,
     kind: Kind,
