@@ -10,7 +10,7 @@ use crate::clock::Clock;
 use crate::error::{Error, Result};
 
 /// Between two attempts.
-const RETRY_MS: i64 = 500;
+const RETRY_MS: i64 = 200;
 /// A put that was sent is done or refused within this time: less than that must never be left when one is begun.
 const PUT_MS: i64 = 10_000;
 
