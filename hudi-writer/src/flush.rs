@@ -116,6 +116,8 @@ impl Flush<'_> {
     ) -> Result<Result<(), InstantTime>> {
         let session = &mut *self.session;
         let mut newest: Option<History> = None;
+        // An empty commit may appear below all others, before a rollback: it says nothing of how far anybody got.
+        let known = session.table.timeline.completed_writes().next_back().map(|instant| instant.time);
         for instant in since {
             let metadata = session.table.commit_metadata(instant).await?;
             let columns = table::columns_of(&metadata)?;
@@ -125,7 +127,9 @@ impl Flush<'_> {
                 return Ok(Err(instant.time));
             }
             session.table.note_replaced(&metadata)?;
-            newest = History::of(&metadata).or(newest);
+            if Some(instant.time) > known {
+                newest = History::of(&metadata).or(newest);
+            }
         }
         let pipeline = &session.parts.settings.pipeline;
         if let (Some(newest), Some(last)) = (newest, since.last())

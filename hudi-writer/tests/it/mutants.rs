@@ -4,9 +4,12 @@ use std::sync::Arc;
 
 use futures::FutureExt;
 use hudi_core::change::Op;
+use hudi_core::checkpoint::Checkpoint;
+use hudi_core::commit::CommitMetadata;
+use hudi_core::instant::InstantTime;
 use hudi_writer::testing::{Fault, Mutant};
 use hudi_writer::{CommitOutcome, NewTable, Table, TableWriter};
-use object_store::ObjectStore;
+use object_store::{ObjectStore, ObjectStoreExt};
 
 use crate::crashes::{bucketed, moving};
 use crate::history::{History, Release, World, calls_of, survive, survive_a_sleeper};
@@ -165,6 +168,22 @@ async fn joined_offset(mutant: Option<Mutant>) -> Option<i64> {
 async fn a_checkpoint_that_is_not_joined_is_noticed() {
     assert_eq!(joined_offset(None).await, Some(1));
     assert_eq!(joined_offset(Some(Mutant::CheckpointNotJoined)).await, None);
+}
+
+#[tokio::test]
+async fn a_commit_that_appears_below_all_others_says_nothing_of_positions() {
+    let mut pair = Pair::open(None, "below").await;
+    let newest = pair.table().await.timeline().last().unwrap().time;
+    let below = InstantTime::from_millis(newest.to_millis().unwrap() - 1);
+    let mut empty = CommitMetadata::default();
+    empty.extra_metadata.insert(Checkpoint::key("default"), Checkpoint::default().to_json());
+    let path = format!("base/t/.hoodie/{below}.commit");
+    pair.world.inner.put(&path.into(), empty.to_json().into()).await.unwrap();
+    let _ = pair.second.write(&in_partition(&[Change::new(Op::Insert, 20, 5)], 1, 0)).unwrap();
+    assert!(matches!(pair.second.commit(&any_original).await.unwrap(), CommitOutcome::Committed(_)));
+    let reopened = pair.world.builder(Arc::clone(&pair.world.inner)).open().await.unwrap();
+    let next = |partition| reopened.checkpoint().next_offset("shop.orders", partition);
+    assert_eq!((next(0), next(1)), (Some(8), Some(1)));
 }
 
 /// Two commits overlap in time and change the same bucket; the one with the older instant completes first. How many of the
