@@ -71,7 +71,8 @@ pub(super) async fn undo(parts: &Components, timeline: &Timeline, instant: &Inst
     let before = read_note(&parts.store, instant.time).await?;
     let mut fenced = before.as_ref().is_some_and(|note| note.fenced);
     files.extend(before.map(|note| note.files).unwrap_or_default());
-    if instant.state == State::Inflight && !fenced {
+    // Nobody is at work where another's instant is rolled back.
+    if instant.state == State::Inflight && !fenced && alive::is_ours(&parts.store, instant.time).await? {
         fenced = are_there(&parts.store, &files).await?;
     }
     let action = instant.action.comparable().as_str().to_owned();
