@@ -11,7 +11,7 @@ use hudi_core::change::{OrderKind, Origin, columns};
 use hudi_core::checkpoint::Checkpoint;
 use hudi_core::commit::{CommitMetadata, WriteOperation, WriteStat};
 use hudi_core::dead_letter::{DeadLetter, Original, Stage};
-use hudi_core::file_name::{BaseFileName, FileId, Marker, MarkerKind, WriteToken};
+use hudi_core::file_name::{BaseFileName, Marker, MarkerKind, WriteToken};
 use hudi_core::instant::{Action, Instant, InstantTime};
 use hudi_core::layout;
 use hudi_core::partition_metadata::PartitionMetadata;
@@ -89,9 +89,10 @@ impl Flush<'_> {
         let parts = self.session.parts.clone();
         let layout = self.session.table.timeline.layout();
         let mut timeline = table::read_timeline(&parts.store, layout).await?;
-        let looks = guard.was_left_behind() && !parts.is_broken(Mutant::LeftBehindIgnored);
-        let left = looks && undo_left_behind(&parts, &timeline, None).await?;
-        if left || heal(&parts, &timeline).await? {
+        if undo_left_behind(&parts, guard, &timeline, None).await? {
+            timeline = table::read_timeline(&parts.store, layout).await?;
+        }
+        if heal(&parts, &timeline).await? {
             timeline = table::read_timeline(&parts.store, layout).await?;
         }
         let known = self.session.table.timeline.instants();
@@ -126,7 +127,7 @@ impl Flush<'_> {
             if !same_columns || (overlaps && !session.parts.is_broken(Mutant::OverlapIgnored)) {
                 return Ok(Err(instant.time));
             }
-            session.table.note_replaced(&metadata)?;
+            session.table.note_replaced(metadata.replaced_file_ids())?;
             if Some(instant.time) > known {
                 newest = History::of(&metadata).or(newest);
             }
@@ -193,7 +194,6 @@ impl Flush<'_> {
     async fn write_last(mut self, requested: Requested) -> Result<CommitOutcome> {
         let instant = requested.time();
         let (announced, jobs, changes) = self.announce(&requested).await?;
-        let letters = announced.letters;
         let inflight = requested.written();
         let guard = self.session.parts.lock.acquire().await?;
         let metadata = self.metadata(&announced)?;
@@ -201,7 +201,7 @@ impl Flush<'_> {
             return Ok(CommitOutcome::Conflicted { with: instant });
         }
         let stats = write_files(self.session, &changes, jobs, instant).await?;
-        self.done(instant, &Written { stats, letters, ..announced })
+        self.done(instant, &Written { stats, ..announced })
     }
 
     /// Plans what becomes of every file group, announces it, and writes it.
@@ -279,10 +279,10 @@ impl Flush<'_> {
         inflight: &Inflight,
         written: &Written,
     ) -> Result<Result<CommitMetadata, InstantTime>> {
-        let parts = &self.session.parts;
-        if guard.was_left_behind() && !parts.is_broken(Mutant::LeftBehindIgnored) {
+        if guard.was_left_behind() {
+            let parts = &self.session.parts;
             let timeline = table::read_timeline(&parts.store, self.session.table.timeline.layout()).await?;
-            undo_left_behind(parts, &timeline, Some(inflight.requested().time())).await?;
+            undo_left_behind(parts, guard, &timeline, Some(inflight.requested().time())).await?;
         }
         let since = match inflight.stands().await? {
             Ok(since) => since,
@@ -362,11 +362,9 @@ fn next_table(
     let instants = table.timeline.instants().iter().copied().chain([ours]);
     let timeline = Timeline::from_instants(table.timeline.layout(), instants);
     let mut next = Table { timeline, columns, ..table.clone() };
-    for (partition, ids) in replaced {
-        for id in ids {
-            next.replaced.insert((partition.clone(), FileId::parse(id).map_err(format)?));
-        }
-    }
+    next.note_replaced(
+        replaced.iter().flat_map(|(partition, ids)| ids.iter().map(|id| (partition.as_str(), id.as_str()))),
+    )?;
     Ok(next)
 }
 

@@ -19,7 +19,7 @@ use crate::mutant::Mutant;
 use crate::store::{Created, TableStore};
 
 /// Our heartbeat counts so long.
-pub(crate) const EXPIRY_MS: i64 = 30_000;
+const EXPIRY_MS: i64 = 30_000;
 /// Ours is renewed so often.
 const RENEWAL_MS: i64 = 8_000;
 /// Java's counts so long: its interval of a minute, missed twice.

@@ -9,6 +9,7 @@ use super::alive::{self, Life};
 use super::{litter, rollback};
 use crate::components::Components;
 use crate::error::{Error, Result};
+use crate::lock::Guard;
 use crate::mutant::Mutant;
 use crate::settings::ForeignPending;
 use crate::table;
@@ -57,10 +58,14 @@ pub(crate) async fn heal(parts: &Components, timeline: &Timeline) -> Result<bool
 /// Whether there were any.
 pub(crate) async fn undo_left_behind(
     parts: &Components,
+    guard: &Guard,
     timeline: &Timeline,
     ours: Option<InstantTime>,
 ) -> Result<bool> {
     let mut undone = false;
+    if !guard.was_left_behind() || parts.is_broken(Mutant::LeftBehindIgnored) {
+        return Ok(undone);
+    }
     for instant in timeline.pending().rev().filter(|instant| Some(instant.time) != ours) {
         if rollback::may_be_completing(parts, instant).await? {
             rollback::undo(parts, timeline, instant).await?;
@@ -108,7 +113,7 @@ async fn is_dead(parts: &Components, instant: &Instant) -> Result<bool> {
 }
 
 /// Whether a pending replace commit is a clustering, which its planner may still carry out.
-pub(super) async fn is_clustering(parts: &Components, timeline: &Timeline, instant: &Instant) -> Result<bool> {
+async fn is_clustering(parts: &Components, timeline: &Timeline, instant: &Instant) -> Result<bool> {
     if instant.action != Action::ReplaceCommit {
         return Ok(false);
     }

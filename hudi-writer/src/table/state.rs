@@ -100,14 +100,14 @@ impl Table {
         let replacing: Vec<Instant> = self.timeline.completed_writes().filter(replacing).copied().collect();
         for instant in replacing {
             let metadata = self.commit_metadata(&instant).await?;
-            self.note_replaced(&metadata)?;
+            self.note_replaced(metadata.replaced_file_ids())?;
         }
         Ok(())
     }
 
-    /// Notes the file groups that a commit says are no more.
-    pub(crate) fn note_replaced(&mut self, metadata: &CommitMetadata) -> Result<()> {
-        for (partition, id) in metadata.replaced_file_ids() {
+    /// Notes file groups that are no more, by partition and id.
+    pub(crate) fn note_replaced<'a>(&mut self, replaced: impl Iterator<Item = (&'a str, &'a str)>) -> Result<()> {
+        for (partition, id) in replaced {
             self.replaced.insert((partition.to_owned(), FileId::parse(id).map_err(format)?));
         }
         Ok(())

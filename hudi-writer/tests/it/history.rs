@@ -234,16 +234,12 @@ pub(crate) async fn survive_a_sleeper(history: &History, at: usize, pause_ms: i6
     let store = FaultyStore::new(Arc::clone(&world.inner), at, Fault::Sleeps);
     let (sleeper, its_store) = (world.clone(), Arc::new(store.clone()));
     let sleeper = tokio::spawn(async move { sleeper.send(its_store, usize::MAX).await });
-    while !store.sleeps() && !sleeper.is_finished() {
-        tokio::task::yield_now().await;
-    }
+    asleep_or_done(&store, &sleeper).await;
     world.clock.advance(pause_ms);
     // By another name, as from another process: nothing but the lease keeps it out.
     let other = World { url: format!("{}/other", world.url), ..world.clone() };
     let other = tokio::spawn(async move { other.send(Arc::clone(&other.inner), 1).await });
-    for _ in 0..2000 {
-        tokio::task::yield_now().await;
-    }
+    let_others_go_on().await;
     store.release().await;
     let ended = [sleeper.await, other.await];
     world.is_some_commit().await?;
@@ -261,4 +257,18 @@ pub(crate) async fn survive_a_sleeper(history: &History, at: usize, pause_ms: i6
         world.is_some_commit().await?;
     }
     world.end().await
+}
+
+/// Until the task that uses the store has fallen asleep, or has come to its end.
+pub(crate) async fn asleep_or_done<T>(store: &FaultyStore, task: &tokio::task::JoinHandle<T>) {
+    while !store.sleeps() && !task.is_finished() {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Long enough for another task to do whatever it can do without waiting for somebody.
+pub(crate) async fn let_others_go_on() {
+    for _ in 0..2000 {
+        tokio::task::yield_now().await;
+    }
 }

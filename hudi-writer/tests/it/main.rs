@@ -14,6 +14,7 @@ mod processes;
 mod requests;
 #[cfg(feature = "s3")]
 mod s3;
+mod shop;
 mod sleepers;
 mod truncates;
 mod upserts;

@@ -4,37 +4,12 @@ use hudi_core::change::Op;
 use hudi_core::properties::keys;
 use hudi_writer::{CheckReport, Index, NewTable, Table, TableWriter, check_table};
 
-use crate::model::{Change, Model, any_original, assert_is, batch, commit, damage_rows};
-
-/// A table by region, its model, and how far both got.
-struct Shop {
-    folder: tempfile::TempDir,
-    writer: TableWriter,
-    model: Model,
-    offset: i64,
-}
+use crate::model::{Change, any_original, assert_is, batch, commit, damage_rows};
+use crate::shop::Shop;
 
 impl Shop {
-    async fn new(table: &NewTable) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let writer = TableWriter::builder(folder.path().to_str().unwrap()).create(table).await.unwrap();
-        Self { folder, writer, model: Model::default(), offset: 0 }
-    }
-
     async fn by_region() -> Self {
         Self::new(&NewTable::new("t", ["id"]).partition_by(["region"])).await
-    }
-
-    /// Commits changes in one batch; the table is the model then.
-    async fn commit(&mut self, changes: &[Change]) -> hudi_writer::Committed {
-        changes.iter().for_each(|change| self.model.apply(change));
-        let taken = self.writer.write(&batch(changes, self.offset)).unwrap();
-        assert_eq!(taken.refused, []);
-        self.offset += changes.len() as i64;
-        let committed = commit(&mut self.writer).await;
-        self.model.committed();
-        assert_is(self.writer.table(), &self.model).await;
-        committed
     }
 }
 

@@ -7,12 +7,12 @@ use hudi_core::change::Op;
 use hudi_core::checkpoint::Checkpoint;
 use hudi_core::commit::CommitMetadata;
 use hudi_core::instant::InstantTime;
-use hudi_writer::testing::{Fault, Mutant};
+use hudi_writer::testing::{Fault, FaultyStore, Mutant};
 use hudi_writer::{CommitOutcome, NewTable, Table, TableWriter};
 use object_store::{ObjectStore, ObjectStoreExt};
 
 use crate::crashes::{bucketed, moving};
-use crate::history::{History, Release, World, calls_of, survive, survive_a_sleeper};
+use crate::history::{History, Release, World, asleep_or_done, calls_of, let_others_go_on, survive, survive_a_sleeper};
 use crate::model::{Change, any_original, batch, try_rows_of};
 
 /// Whether a crash at some call of the history shows that the writer is broken.
@@ -85,7 +85,6 @@ async fn an_instant_undone_before_its_files_is_noticed() {
 }
 
 async fn dies_while_it_recovers(world: &World, at: usize, recovery_dies_at: usize) -> Result<(), String> {
-    use hudi_writer::testing::FaultyStore;
     let dying = FaultyStore::new(Arc::clone(&world.inner), at, Fault::Dies);
     let _ = world.send(Arc::new(dying), usize::MAX).await;
     world.clock.advance(61_000);
@@ -189,29 +188,22 @@ async fn a_commit_that_appears_below_all_others_says_nothing_of_positions() {
 /// Two commits overlap in time and change the same bucket; the one with the older instant completes first. How many of the
 /// two changes are in the table after both were told of as done, or refused: those told of, at least.
 async fn is_overlap_lost(mutant: Option<Mutant>) -> bool {
-    use hudi_writer::testing::FaultyStore;
-    let history = History { mutant, commits: vec![], ..bucketed() };
+    let opening = calls_of(&History { mutant, commits: vec![], ..bucketed() }).await.len();
+    let last_call = opening.min(22);
     for at in 0..60 {
         let pair = Pair::open(mutant, &format!("overlap/{at}")).await;
         // The second draws its instant while the first, whose instant is older, sleeps.
         let sleepy = FaultyStore::new(Arc::clone(&pair.world.inner), at, Fault::Sleeps);
         let (world, store) = (pair.world.clone(), Arc::new(sleepy.clone()));
         let first = tokio::spawn(async move { change_one(&world, store, 0, 8).await });
-        while !sleepy.sleeps() && !first.is_finished() {
-            tokio::task::yield_now().await;
-        }
+        asleep_or_done(&sleepy, &first).await;
         // Its own store sleeps once it has its instant, so that the first can complete before it.
-        let calls = calls_of(&history).await.len();
-        let other = FaultyStore::new(Arc::clone(&pair.world.inner), calls.min(22), Fault::Sleeps);
+        let other = FaultyStore::new(Arc::clone(&pair.world.inner), last_call, Fault::Sleeps);
         let (world, store) = (pair.world.clone(), Arc::new(other.clone()));
         let second = tokio::spawn(async move { change_one(&world, store, 1, 0).await });
-        for _ in 0..2000 {
-            tokio::task::yield_now().await;
-        }
+        let_others_go_on().await;
         sleepy.release().await;
-        for _ in 0..2000 {
-            tokio::task::yield_now().await;
-        }
+        let_others_go_on().await;
         other.release().await;
         let (first, second) = (first.await.unwrap(), second.await.unwrap());
         let Ok(rows) = try_rows_of(&pair.table().await).await else { return true };
@@ -242,7 +234,6 @@ async fn an_overlap_passed_over_is_noticed() {
 /// Whether a deleted row is back after its changes were sent again, by another run of the connector, under new offsets, where
 /// the writer died at some call before.
 async fn is_resurrected(mutant: Option<Mutant>) -> bool {
-    use hudi_writer::testing::FaultyStore;
     let history = History { table: NewTable::new("t", Vec::<String>::new()), commits: vec![], mutant };
     for at in 0..80 {
         let world = World::new(&history, format!("memory:///again/{at}/{mutant:?}"));
@@ -282,15 +273,8 @@ async fn a_checkpoint_outside_the_commit_is_noticed() {
     assert!(is_resurrected(Some(Mutant::CheckpointOutsideCommit)).await);
 }
 
-async fn yields() {
-    for _ in 0..2000 {
-        tokio::task::yield_now().await;
-    }
-}
-
 /// Whether a writer that is alive, and slow, has its instant rolled back by another who opens the table.
 async fn is_disturbed(mutant: Option<Mutant>) -> bool {
-    use hudi_writer::testing::FaultyStore;
     let calls = calls_of(&History { commits: vec![bucketed().commits[0].clone()], ..bucketed() }).await.len();
     for at in 0..calls {
         let history = History { mutant, ..bucketed() };
@@ -298,9 +282,7 @@ async fn is_disturbed(mutant: Option<Mutant>) -> bool {
         let slow = FaultyStore::new(Arc::clone(&world.inner), at, Fault::Waits);
         let (writer, store) = (world.clone(), Arc::new(slow.clone()));
         let writer = tokio::spawn(async move { writer.send(store, 1).await });
-        while !slow.sleeps() && !writer.is_finished() {
-            tokio::task::yield_now().await;
-        }
+        asleep_or_done(&slow, &writer).await;
         // Time passes while it waits: it sleeps by the clock, and says that it is alive.
         for _ in 0..200 {
             tokio::task::yield_now().await;
@@ -309,7 +291,7 @@ async fn is_disturbed(mutant: Option<Mutant>) -> bool {
         let pending = before.map_or(0, |table| table.timeline().pending().count());
         let opening = world.builder(Arc::clone(&world.inner)).open().boxed();
         // It waits where the slow one holds the lock.
-        let _ = futures::future::select(opening, yields().boxed()).await;
+        let _ = futures::future::select(opening, let_others_go_on().boxed()).await;
         let after = Table::open_in(Arc::clone(&world.inner), "base/t", &world.url).await;
         let left = after.map_or(0, |table| table.timeline().pending().count());
         slow.release().await;

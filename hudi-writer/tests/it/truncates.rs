@@ -2,55 +2,17 @@
 
 use std::num::NonZeroU32;
 
-use hudi_core::change::{ChangeBatch, Op};
+use hudi_core::change::Op;
 use hudi_core::commit::{CommitMetadata, WriteOperation};
 use hudi_core::instant::Action;
-use hudi_writer::{CommitOutcome, Committed, Index, NewTable, Table, TableWriter, WriterSettings};
+use hudi_writer::{CommitOutcome, Index, NewTable, TableWriter, WriterSettings};
 
 use crate::model::{Change, Model, Seeded, any_original, assert_is, batch, commit, damage_rows};
-
-/// A table, its model, and how far both got.
-struct Shop {
-    folder: tempfile::TempDir,
-    writer: TableWriter,
-    model: Model,
-    offset: i64,
-}
+use crate::shop::Shop;
 
 impl Shop {
-    async fn new(table: &NewTable) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let writer = TableWriter::builder(folder.path().to_str().unwrap()).create(table).await.unwrap();
-        Self { folder, writer, model: Model::default(), offset: 0 }
-    }
-
     async fn plain() -> Self {
         Self::new(&NewTable::new("t", ["id"])).await
-    }
-
-    async fn reopen(&mut self) {
-        self.writer = TableWriter::builder(self.folder.path().to_str().unwrap()).open().await.unwrap();
-    }
-
-    fn write(&mut self, changes: &[Change]) -> ChangeBatch {
-        let sent = batch(changes, self.offset);
-        assert_eq!(self.writer.write(&sent).unwrap().refused, []);
-        self.offset += changes.len() as i64;
-        sent
-    }
-
-    /// Commits changes in one batch; the table is the model then.
-    async fn commit(&mut self, changes: &[Change]) -> Committed {
-        self.write(changes);
-        self.model.commit(changes);
-        let committed = commit(&mut self.writer).await;
-        self.assert_is_model().await;
-        committed
-    }
-
-    async fn assert_is_model(&self) {
-        assert_is(self.writer.table(), &self.model).await;
-        assert_is(&Table::open(self.folder.path().to_str().unwrap()).await.unwrap(), &self.model).await;
     }
 
     fn ids(&self) -> Vec<i64> {
