@@ -296,7 +296,8 @@ impl Flush<'_> {
             return Ok(Err(ours));
         }
         let Components { store, settings, clock, .. } = &self.session.parts;
-        table::drop_metadata_table(store, settings.foreign_metadata_table, &**clock).await?;
+        let opened = &self.session.table.properties;
+        table::gate_for_completing(store, opened, settings.foreign_metadata_table, &**clock).await?;
         // Nobody can take the lock before the put is done or refused.
         if !guard.hold().await? {
             return Ok(Err(ours));

@@ -97,10 +97,11 @@ fn gate_keys(properties: &TableProperties) -> Result<()> {
     gate_partitions(key, partition_by, is_immutable(properties), stored_index(properties)?)
 }
 
-/// Does away with a metadata table of somebody else's, before a commit that it would hide: first it is declared absent,
-/// then its files are removed.
-pub(crate) async fn drop_metadata_table(
+/// The last look at the properties before a commit, under the lock: somebody else may have upgraded or remade the table since
+/// it was opened as `opened`, or may keep a metadata table, which would hide our rows and is done away with.
+pub(crate) async fn gate_for_completing(
     store: &TableStore,
+    opened: &TableProperties,
     setting: ForeignMetadataTable,
     clock: &dyn Clock,
 ) -> Result<()> {
@@ -108,6 +109,22 @@ pub(crate) async fn drop_metadata_table(
         return Err(Error::NotFound { url: store.url().to_owned() });
     };
     let properties = TableProperties::parse(&text).map_err(format)?;
+    gate_for_writing(&properties)?;
+    if KeySpec::of(&properties) != KeySpec::of(opened) || stored_index(&properties)? != stored_index(opened)? {
+        let why = "somebody made it anew: open it again";
+        return Err(Error::refused("a table whose keys, partitions or index are not those it was opened with", why));
+    }
+    drop_metadata_table(store, &text, &properties, setting, clock).await
+}
+
+/// First it is declared absent, then its files are removed.
+async fn drop_metadata_table(
+    store: &TableStore,
+    text: &str,
+    properties: &TableProperties,
+    setting: ForeignMetadataTable,
+    clock: &dyn Clock,
+) -> Result<()> {
     let changes = properties.without_metadata_table();
     if changes.is_empty() {
         return Ok(());
@@ -117,7 +134,7 @@ pub(crate) async fn drop_metadata_table(
         return Err(Error::refused(format!("{} is set", keys::METADATA_PARTITIONS), why));
     }
     tracing::warn!(table = store.url(), "dropping the metadata table, which another writer made and we do not keep up");
-    let (_, steps) = update(&text, &changes, UpdateProtocol::AtomicOverwrite, clock.now_ms()).map_err(format)?;
+    let (_, steps) = update(text, &changes, UpdateProtocol::AtomicOverwrite, clock.now_ms()).map_err(format)?;
     apply(store, steps).await?;
     let files = store.list(&layout::metadata_table()).await?;
     store.delete_all(files.into_iter().map(|object| object.path).collect()).await

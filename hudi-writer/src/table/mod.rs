@@ -10,6 +10,6 @@ pub use state::Table;
 pub(crate) use state::{columns_of, read_properties, read_timeline};
 
 pub(crate) use create::create;
-pub(crate) use gates::{apply, drop_metadata_table, gate_for_writing};
+pub(crate) use gates::{apply, gate_for_completing, gate_for_writing};
 pub(crate) use history::{History, read_history};
 pub(crate) use index::{is_immutable, stored_index};

@@ -1,9 +1,14 @@
 //! What is refused, by name, before anything is changed.
 
 use std::num::NonZeroU32;
+use std::path::Path;
 
+use hudi_core::change::Op;
 use hudi_core::properties::keys;
 use hudi_writer::{Error, Index, NewTable, Table, TableWriter, WriterSettings};
+
+use crate::model::{Change, any_original};
+use crate::shop::Shop;
 
 async fn create(table: NewTable) -> Result<TableWriter, Error> {
     let folder = tempfile::tempdir().unwrap();
@@ -47,15 +52,20 @@ async fn a_table_is_created_once_and_opened_where_it_is() {
     assert!(elsewhere.to_string().contains("s3://"), "{elsewhere}");
 }
 
+/// Changes one property of the table in a folder, as another program would.
+fn set(folder: &Path, key: &str, value: &str) {
+    let path = folder.join(hudi_core::layout::properties());
+    let text = std::fs::read_to_string(&path).unwrap();
+    let kept: Vec<&str> = text.lines().filter(|line| !line.starts_with(&format!("{key}="))).collect();
+    std::fs::write(&path, format!("{}\n{key}={value}\n", kept.join("\n"))).unwrap();
+}
+
 /// A table of ours with one property changed.
 async fn opened_with(key: &str, value: &str) -> Result<TableWriter, Error> {
     let folder = tempfile::tempdir().unwrap();
     let url = folder.path().to_str().unwrap();
     TableWriter::builder(url).create(&NewTable::new("t", ["id"])).await.unwrap();
-    let path = folder.path().join(hudi_core::layout::properties());
-    let text = std::fs::read_to_string(&path).unwrap();
-    let kept: Vec<&str> = text.lines().filter(|line| !line.starts_with(&format!("{key}="))).collect();
-    std::fs::write(&path, format!("{}\n{key}={value}\n", kept.join("\n"))).unwrap();
+    set(folder.path(), key, value);
     TableWriter::builder(url).open().await
 }
 
@@ -80,6 +90,28 @@ async fn tables_that_we_would_make_wrong_are_not_opened() {
     }
     assert!(opened_with(keys::HIVE_STYLE_PARTITIONING, "perhaps").await.unwrap_err().to_string().contains("perhaps"));
     opened_with("hoodie.something.else", "kept").await.unwrap();
+}
+
+/// Java upgrades a table when its writer says so, whoever else is at work on it.
+#[tokio::test]
+async fn a_table_that_changed_since_it_was_opened_is_not_committed_to() {
+    for (key, other, named) in [
+        (keys::TABLE_VERSION, "8", "version 8"),
+        (keys::RECORDKEY_FIELDS, "name", "open it again"),
+        (keys::INDEX_TYPE, "GLOBAL_SIMPLE", "open it again"),
+    ] {
+        let mut shop = Shop::new(&NewTable::new("t", ["id"])).await;
+        shop.commit(&[Change::new(Op::Insert, 1, 1)]).await;
+        let properties = shop.folder.path().join(hudi_core::layout::properties());
+        let before = std::fs::read(&properties).unwrap();
+        shop.write(&[Change::new(Op::Insert, 2, 2)]);
+        set(shop.folder.path(), key, other);
+        let refused = shop.writer.commit(&any_original).await.unwrap_err();
+        assert!(refused.to_string().contains(named), "{key}: {refused}");
+        std::fs::write(&properties, before).unwrap();
+        shop.reopen().await;
+        shop.assert_is_model().await;
+    }
 }
 
 #[tokio::test]
