@@ -7,7 +7,7 @@ use arrow::array::{
     TimestampMicrosecondArray,
 };
 use arrow::datatypes::{Field, Schema};
-use hudi_core::change::{ChangeBatch, Op, StreamPosition};
+use hudi_core::change::{ChangeBatch, Op, SnapshotPart, StreamPosition};
 
 /// Numbers that look random and are the same in every run.
 #[derive(Debug, Clone)]
@@ -83,6 +83,8 @@ pub fn changes(rows: RecordBatch, op: Op, first_offset: i64) -> ChangeBatch {
         partitions: vec![0; count],
         positions: offsets.iter().map(|at| Some(StreamPosition([*at as u64, 0, 0]))).collect(),
         source_ts_ms: offsets.iter().map(|at| Some(1_700_000_000_000 + at)).collect(),
+        snapshots: vec![SnapshotPart::None; count],
+        other_keys: None,
         fingerprints: offsets.iter().map(|at| *at as u64).collect(),
         offsets,
     }

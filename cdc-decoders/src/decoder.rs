@@ -3,6 +3,7 @@
 use hudi_core::change::ChangeBatch;
 
 use crate::error::DecodeError;
+use crate::wire::SchemaId;
 
 /// A header of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +56,9 @@ pub enum Decoded {
     /// It was *not* taken: it differs from what is buffered in something that a batch has only one of (topic, schema, key columns, source,
     /// its identity, run of the connector), or the buffer is full. Flush and send it again.
     FlushFirst,
+    /// It was *not* taken: it was written with a schema that the decoder does not know. Fetch it, [`learn`](Decoder::learn) it,
+    /// send the message again.
+    NeedsSchema(SchemaId),
 }
 
 /// Why a message holds no change of a row.
@@ -97,6 +101,15 @@ pub trait Decoder: Send {
     /// # Errors
     /// A [`DecodeError`] says where, why, and whether going on makes sense. The message left no trace in what is buffered.
     fn decode(&mut self, message: &Message<'_>) -> Result<Decoded, DecodeError>;
+
+    /// Learns a schema that [`Decoded::NeedsSchema`] asked for: its text, in the format's own language (Avro: JSON).
+    ///
+    /// # Errors
+    /// [`DecodeError::Schema`] where no message could be decoded by it.
+    fn learn(&mut self, id: SchemaId, schema: &str) -> Result<(), DecodeError> {
+        let _ = schema;
+        Err(DecodeError::schema(id.to_string(), "this decoder asks for no schema"))
+    }
 
     /// Hands over what is buffered, in the order of arrival; `None` where nothing is.
     ///

@@ -17,6 +17,8 @@ mod error;
 mod scan;
 mod temporal;
 pub mod testing;
+mod wire;
 
 pub use decoder::{Decoded, Decoder, Header, Message, SkipReason};
 pub use error::{DecodeError, Part};
+pub use wire::SchemaId;

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, Int64Array, RecordBatch};
+use arrow::array::{Array, ArrayRef, Int64Array, RecordBatch, StructArray};
 use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::DataType;
 
@@ -127,6 +127,20 @@ impl OrderKind {
 /// The largest position that an [`OrderKind::Long`] can hold beside its epoch.
 pub const MAX_LONG_POSITION: i64 = (1 << 56) - 1;
 
+/// Which of the source's snapshots read a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum SnapshotPart {
+    /// None: the change is of the stream.
+    #[default]
+    None,
+    /// A full one, of the whole table.
+    Full,
+    /// A full one, and of this table it is the last row.
+    FullLast,
+    /// An incremental one, which goes on beside the stream.
+    Incremental,
+}
+
 /// Changes of one topic, one source and one run of its connector, in the order of their arrival.
 ///
 /// Row `i` of every member speaks of the same change. One message may give two rows (a changed key: delete, insert).
@@ -158,6 +172,11 @@ pub struct ChangeBatch {
     pub positions: Vec<Option<StreamPosition>>,
     /// When the source committed the change, in milliseconds since 1970 UTC.
     pub source_ts_ms: Int64Array,
+    /// Which snapshot read the row.
+    pub snapshots: Vec<SnapshotPart>,
+    /// Where a row's key changed, its other one: for a delete the key that the row has from then on, for an insert the key that it
+    /// had. Null where it did not; `None` where no row's did. The columns are `key_columns`, typed as in `rows`.
+    pub other_keys: Option<StructArray>,
     /// A hash of key, operation and image: tells two changes at one position apart. The same in every re-delivery.
     pub fingerprints: Vec<u64>,
 }
@@ -176,6 +195,8 @@ impl ChangeBatch {
             ("offsets", self.offsets.len()),
             ("positions", self.positions.len()),
             ("source_ts_ms", self.source_ts_ms.len()),
+            ("snapshots", self.snapshots.len()),
+            ("other_keys", self.other_keys.as_ref().map_or(rows, Array::len)),
             ("fingerprints", self.fingerprints.len()),
         ];
         let corrupt = |reason: String| Error::Corrupt { what: format!("change batch of {}", self.topic), reason };
@@ -184,6 +205,10 @@ impl ChangeBatch {
         }
         if self.unsent.len() != self.rows.num_columns() {
             return Err(corrupt(format!("{} masks for {} columns", self.unsent.len(), self.rows.num_columns())));
+        }
+        let keys = self.other_keys.iter().flat_map(|keys| keys.column_names());
+        if let Some(other) = keys.into_iter().find(|name| !self.key_columns.iter().any(|key| key == name)) {
+            return Err(corrupt(format!("`other_keys` has the column {other}: want {:?}", self.key_columns)));
         }
         if OrderKind::of(self.orders.data_type()).is_none() {
             return Err(corrupt(format!("`orders` is {}: want Int64 or Utf8", self.orders.data_type())));

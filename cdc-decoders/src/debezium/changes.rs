@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use arrow::buffer::BooleanBuffer;
-use hudi_core::change::{ChangeBatch, Op, StreamPosition};
+use hudi_core::change::{ChangeBatch, Op, SnapshotPart, StreamPosition};
 use twox_hash::XxHash3_64;
 
 use super::source::Source;
@@ -123,6 +123,8 @@ impl Changes {
             offsets: taken.offsets,
             positions: taken.positions,
             source_ts_ms: Int64Array::from(taken.source_ts_ms),
+            snapshots: vec![SnapshotPart::None; room],
+            other_keys: None,
             fingerprints: taken.fingerprints,
         }
     }

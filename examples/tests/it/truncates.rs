@@ -7,7 +7,7 @@ use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use cdc_decoders::{DecodeError, Decoded, Decoder, Message};
 use examples::{Failure, Given, Pipeline, TableTemplate};
 use futures::TryStreamExt;
-use hudi_core::change::{ChangeBatch, Op, StreamPosition};
+use hudi_core::change::{ChangeBatch, Op, SnapshotPart, StreamPosition};
 use hudi_writer::{NewTable, ReadOptions, Table, TableWriter, check_table};
 use kafka_source::CapturedRecord;
 
@@ -51,6 +51,8 @@ impl Decoder for Letters {
             partitions: changes.iter().map(|(_, _, partition, _)| *partition).collect(),
             positions: offsets.iter().map(|at| Some(StreamPosition([*at as u64, 0, 0]))).collect(),
             source_ts_ms: Int64Array::from(offsets.clone()),
+            snapshots: vec![SnapshotPart::None; changes.len()],
+            other_keys: None,
             fingerprints: offsets.iter().map(|at| *at as u64).collect(),
             offsets,
         }))

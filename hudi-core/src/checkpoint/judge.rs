@@ -394,6 +394,7 @@ fn texts(counts: &[(u64, u32)]) -> BTreeMap<String, u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::change::SnapshotPart;
     use Verdict::{Covered, New, Redelivered};
     use arrow::array::{Int64Array, RecordBatch, RecordBatchOptions};
     use arrow::datatypes::Schema;
@@ -420,6 +421,8 @@ mod tests {
             offsets: changes.iter().map(|c| c.0).collect(),
             positions: changes.iter().map(|c| Some(StreamPosition([c.1, 0, 0]))).collect(),
             source_ts_ms: changes.iter().map(|c| Some(c.2)).collect(),
+            snapshots: vec![SnapshotPart::None; rows],
+            other_keys: None,
             fingerprints: changes.iter().map(|c| c.3).collect(),
         }
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{Int64Type, Schema};
-use hudi_core::change::{ChangeBatch, Op, StreamPosition};
+use hudi_core::change::{ChangeBatch, Op, SnapshotPart, StreamPosition};
 use hudi_core::checkpoint::{Checkpoint, SourceWentBack, Verdict};
 
 const PARTITIONS: i32 = 3;
@@ -290,6 +290,8 @@ impl Reading<'_> {
             offsets: messages.iter().map(|(offset, _)| *offset).collect(),
             positions: changes.iter().map(|c| Some(StreamPosition(c.position))).collect(),
             source_ts_ms: changes.iter().map(|c| Some(c.ts_ms)).collect(),
+            snapshots: vec![SnapshotPart::None; changes.len()],
+            other_keys: None,
             fingerprints: changes.iter().map(|c| c.id).collect(),
         }
     }

@@ -7,7 +7,7 @@ use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, StringArra
 use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::{DataType, Field, Int64Type, Schema};
 use futures::TryStreamExt;
-use hudi_core::change::{ChangeBatch, Op, Origin, StreamPosition, columns};
+use hudi_core::change::{ChangeBatch, Op, Origin, SnapshotPart, StreamPosition, columns};
 use hudi_core::dead_letter::Original;
 use hudi_writer::{CommitOutcome, Committed, ReadOptions, Table, TableWriter, check_table};
 
@@ -160,6 +160,8 @@ pub(crate) fn batch(changes: &[Change], first_offset: i64) -> ChangeBatch {
         offsets: (first_offset..).take(rows).collect(),
         positions: (first_offset..).take(rows).map(|at| Some(StreamPosition([at as u64, 0, 0]))).collect(),
         source_ts_ms: (first_offset..).zip(changes).map(|(at, c)| Some(EPOCH_MS + c.time.unwrap_or(at))).collect(),
+        snapshots: vec![SnapshotPart::None; rows],
+        other_keys: None,
         fingerprints: (first_offset..).take(rows).map(|at| at as u64).collect(),
     }
 }
