@@ -100,7 +100,8 @@ fn is_a_default(value: &str) -> bool {
 
 /// Decodes Debezium's JSON.
 ///
-/// * `c`, `u`, `r` give a row of `after`; `d` one of the key and what `before` has. A column that the image lacks was not sent.
+/// * `c`, `u`, `r` give a row of `after`, the whole one: a column that it lacks is null. `d` gives one of the key and what
+///   `before` has; a column that it lacks was not sent.
 /// * `t` gives a row of [`Op::Truncate`], which holds nothing and has no key; the key columns stay what they are.
 /// * The columns that the source calls the key are those of the message key. With [`key_columns`](DebeziumJsonBuilder::key_columns)
 ///   other than these, an update that changes them gives two rows, a delete of the old key and the update, if `before` tells it.
@@ -312,8 +313,8 @@ impl DebeziumJson {
         {
             rows.read(&mut key.clone(), Part::Key, true, &self.unavailable)?;
         }
-        let absent = if change.op == Op::Update { Absent::NotSent } else { Absent::Null };
-        rows.close(absent, change.leaves_out())?;
+        // The image is the whole row: a column that it lacks, the source has no more.
+        rows.close(Absent::Null, change.leaves_out())?;
         self.bytes += after.rest().len() + ROW_BYTES;
         let fingerprint = change.fingerprint(change.op, change.after.as_ref());
         self.changes.push(change.message, change.source, change.op, fingerprint)
