@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use cdc_decoders::Decoder;
-use cdc_decoders::debezium::{DebeziumJson, DeclaredSchema};
+use cdc_decoders::debezium::{DebeziumAvro, DebeziumJson, DeclaredSchema};
 use clap::{Args, ValueEnum};
 use hudi_writer::TableWriter;
 
@@ -14,6 +14,8 @@ use crate::{Failure, Schemas};
 pub enum Format {
     /// Debezium's envelope in JSON, with or without inline schema.
     DebeziumJson,
+    /// Debezium's envelope in Avro.
+    DebeziumAvro,
 }
 
 /// What a command line says of the messages.
@@ -66,11 +68,12 @@ impl Decoders {
     /// Where the table has columns that no decoder gives.
     pub fn decoder(&self, key: &[String], writer: Option<&TableWriter>) -> Result<Box<dyn Decoder>, Failure> {
         let known = writer.and_then(TableWriter::source_columns);
-        match self.format {
+        let key = (!key.is_empty()).then(|| key.to_vec());
+        Ok(match self.format {
             Format::DebeziumJson => {
                 let mut builder = DebeziumJson::builder();
-                if !key.is_empty() {
-                    builder = builder.key_columns(key.to_vec());
+                if let Some(key) = key {
+                    builder = builder.key_columns(key);
                 }
                 if let Some(schema) = &self.declared {
                     builder = builder.declared(schema.clone());
@@ -78,9 +81,16 @@ impl Decoders {
                 if let Some(columns) = known {
                     builder = builder.known(&columns);
                 }
-                Ok(Box::new(builder.build()?))
+                Box::new(builder.build()?)
             }
-        }
+            Format::DebeziumAvro => {
+                let mut builder = DebeziumAvro::builder();
+                if let Some(key) = key {
+                    builder = builder.key_columns(key);
+                }
+                Box::new(builder.build()?)
+            }
+        })
     }
 }
 
