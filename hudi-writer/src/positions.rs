@@ -32,9 +32,13 @@ impl Positions {
         self.checkpoint != self.committed
     }
 
-    /// Takes over what commits of others said since; `false` where they dealt with what we dealt with, too.
-    pub(crate) fn join(&mut self, newest: History, pipeline: &str) -> Result<bool> {
+    /// Takes over what commits of others said since; `false` where they dealt with what we dealt with, too. `remembers`: another
+    /// row memory would have made a difference to us.
+    pub(crate) fn join(&mut self, newest: History, pipeline: &str, remembers: bool) -> Result<bool> {
         let theirs = newest.checkpoint(pipeline)?;
+        if remembers && theirs.memory != self.committed.memory {
+            return Ok(false);
+        }
         let Some(joined) = self.checkpoint.joined(&self.committed, &theirs) else { return Ok(false) };
         (self.checkpoint, self.committed, self.carried) = (joined, theirs, newest.checkpoints);
         Ok(true)
@@ -48,6 +52,12 @@ impl Positions {
             extra.insert(STREAMER_KEY.to_owned(), streamer);
         }
         extra
+    }
+
+    /// The row memories that were superseded are gone.
+    pub(crate) fn are_tidied(&mut self) {
+        self.checkpoint.memory_before.clear();
+        self.committed.memory_before.clear();
     }
 
     /// The commit stands.

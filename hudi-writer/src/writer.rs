@@ -16,10 +16,11 @@ use crate::commit::heal_on_opening;
 use crate::components::Components;
 use crate::error::{Error, Result, format};
 use crate::flush::Flush;
-use crate::keying::{Keyed, keys_of};
+use crate::keying::{Keyed, keys_of, other_keys_of};
 use crate::mutant::Mutant;
 use crate::outcome::{CommitOutcome, Refused, Taken};
 use crate::positions::Positions;
+use crate::remembered::{Remembered, remove_superseded};
 use crate::session::Session;
 use crate::settings::Index;
 use crate::store::RequestCounts;
@@ -47,13 +48,16 @@ impl TableWriter {
             timeline = table::read_timeline(&parts.store, layout).await?;
         }
         let table = Table::of(parts.store.clone(), properties, timeline).await?;
-        let positions = Positions::of(read_history(&table).await?, &parts.settings.pipeline)?;
+        let mut positions = Positions::of(read_history(&table).await?, &parts.settings.pipeline)?;
+        remove_superseded(&parts, &positions.committed).await?;
+        positions.are_tidied();
         let session = Session {
             keys: KeySpec::of(&table.properties),
             index: stored_index(&table.properties)?,
             columns: table.columns.clone(),
             buffer: Buffer::default(),
             letters: vec![],
+            memory: Remembered::default(),
             table,
             parts,
         };
@@ -141,7 +145,8 @@ impl TableWriter {
         if let Some(truncation) = truncation {
             self.session.buffer.truncate(&batch.source, truncation, truncates.any_new);
         }
-        self.session.buffer.add(batch, &taken, keys, partitions, &judged.epochs)?;
+        let others = other_keys_of(&self.session.keys, self.session.index, batch, &taken)?;
+        self.session.buffer.add(batch, &taken, (keys, partitions), others, &judged.epochs)?;
         (self.positions.checkpoint, self.session.columns) = (checkpoint, Some(columns));
         let mut counts = counted(batch, &judged.verdicts, &taken, refused);
         counts.truncates -= refused_truncates;

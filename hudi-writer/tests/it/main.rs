@@ -6,6 +6,7 @@ mod commits;
 mod crashes;
 mod gates;
 mod history;
+mod key_changes;
 mod keyless;
 mod model;
 mod moves;
