@@ -1,19 +1,26 @@
 //! Debezium's change events: the envelope, its schemas, its source blocks.
 //!
-//! Reading order: `json` (the decoder), `topic` (what is remembered between messages), `envelope` (a message taken apart), `key` (the
-//! message key), `source` (position and identity), `changes` (what stands beside the rows), `schema` (Connect and Avro schemas), `plan` (how a field is read, and its Arrow type), `rows` (the columns of the row images), `value` (one value
+//! Reading order: `settings` (what users say), `json` (the decoder), `event` (what a change does to the columns), `buffer` (what is
+//! kept between flushes), `topic` (what is remembered between messages), `envelope` (a message taken apart), `key` (the message key),
+//! `source` and `lsn` (position and identity), `changes` (what stands beside the rows), `moved` (the other keys), `schema` (Connect
+//! and Avro schemas), `plan` (how a field is read, and its Arrow type), `rows` (the columns of the row images), `value` (one value
 //! into one column), `inferred` (types from the values), `unavailable` (what stands for "not sent").
 //!
 //! Not here: registry framing, flattened events, and the table's own rules.
 
+mod buffer;
 mod changes;
 mod envelope;
+mod event;
 mod inferred;
 mod json;
 mod key;
+mod lsn;
+mod moved;
 mod plan;
 mod rows;
 mod schema;
+mod settings;
 mod source;
 mod topic;
 mod unavailable;
@@ -21,4 +28,5 @@ mod value;
 
 pub use json::{DebeziumJson, DebeziumJsonBuilder};
 pub use schema::DeclaredSchema;
+pub use settings::DebeziumBuilder;
 pub use unavailable::DEFAULT_PLACEHOLDER;

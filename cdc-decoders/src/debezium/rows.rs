@@ -136,6 +136,17 @@ impl Rows {
         self.columns.len() - 1
     }
 
+    /// Empty columns of the key alone, typed as here.
+    pub(crate) fn keys_alone(&self) -> Result<Self, DecodeError> {
+        let mut keys = Self { keys: self.keys.clone(), ..Self::default() };
+        for own in self.columns.iter().filter(|column| column.key) {
+            let mut column = RowColumn::new(&FieldPlan::new(&own.source_name, own.reading.clone()))?;
+            column.column = Column::new(&own.column.data_type()).unwrap_or(column.column);
+            keys.add(column);
+        }
+        Ok(keys)
+    }
+
     /// Closed rows.
     pub(crate) const fn len(&self) -> usize {
         self.rows

@@ -6,6 +6,7 @@ use arrow::datatypes::Schema;
 
 use super::envelope::{Guess, SchemaText, Wrapper};
 use super::key::Key;
+use super::moved::Moved;
 use super::rows::Rows;
 use super::schema::{DeclaredSchema, ValueSchema};
 use super::source::SourceReader;
@@ -40,6 +41,7 @@ pub(crate) struct Topic {
     pub(crate) key: Key,
     pub(crate) envelope: Guess,
     pub(crate) source: SourceReader,
+    pub(crate) moved: Moved,
     schema: SchemaText,
     /// What the inline schema says; `None`: the last message had none.
     meaning: Option<ValueSchema>,
@@ -70,6 +72,18 @@ impl Topic {
         Ok(Self { name: name.into(), entered: true, rows: plain.rows()?, ..Self::default() })
     }
 
+    /// From here on [`Self::roll_back`] takes back what a message does to the columns.
+    pub(crate) fn begin(&mut self) {
+        self.rows.begin();
+        self.moved.begin();
+    }
+
+    /// As it was at [`Self::begin`].
+    pub(crate) fn roll_back(&mut self) {
+        self.rows.roll_back();
+        self.moved.roll_back();
+    }
+
     /// What the last message's inline schema says.
     pub(crate) const fn meaning(&self) -> Option<&ValueSchema> {
         self.meaning.as_ref()
@@ -93,8 +107,9 @@ impl Topic {
             let fits = self.meaning.is_none() || self.give_up(None, plain)?;
             return Ok(fits.then_some(Payload { scan, wrapped: false }));
         };
-        let fits = self.follow(value, &wrapper, plain)?;
         let scan = scan.part(wrapper.payload.0, wrapper.payload.1);
+        // A null may come with any schema, and with none: that says nothing about the rows'.
+        let fits = scan.rest() == "null" || self.follow(value, &wrapper, plain)?;
         Ok(fits.then_some(Payload { scan, wrapped: false }))
     }
 

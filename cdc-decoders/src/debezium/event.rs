@@ -1,0 +1,258 @@
+//! A change taken apart ([`Event`]), and what it does to the columns: which image is read, and what its lack of a column means.
+//!
+//! Not here: how the parts are found in a message, for each wire format does that in its own file.
+
+use hudi_core::change::Op;
+
+use super::buffer::Buffer;
+use super::changes::fingerprint;
+use super::envelope::Wrapper;
+use super::plan::column_name;
+use super::rows::Absent;
+use super::source::{Connector, Source};
+use crate::decoder::{Decoded, Message};
+use crate::error::{DecodeError, Part};
+use crate::scan::{Fault, Scan, Scanned};
+
+/// What a row takes beside its image, about.
+const ROW_BYTES: usize = 96;
+
+const RUN_ID: &str = "__debezium.context.runId";
+const OLD_KEY: &str = "__debezium.oldkey";
+const NEW_KEY: &str = "__debezium.newkey";
+
+const NO_OLD_KEY: &str = "the source does not send the row before an update, so that a row which changes it would be left behind: \
+                          use the columns of the message key, or let the source send it (PostgreSQL: REPLICA IDENTITY FULL)";
+const UNTOLD_OLD_KEY: &str = "it is not in the message key, and `before` does not tell what it was, or holds a value that also stands \
+                              there when the source does not know";
+
+/// Whether a value is what PostgreSQL puts for a column that it knows nothing of.
+fn is_a_default(value: &str) -> bool {
+    matches!(value, "null" | "0" | "0.0" | "false" | "\"\"")
+}
+
+/// A message about to give rows.
+pub(crate) struct Event<'m, 'a> {
+    pub(crate) message: &'m Message<'a>,
+    pub(crate) source: &'m Source<'m>,
+    pub(crate) op: Op,
+    pub(crate) key: Option<Scan<'a>>,
+    pub(crate) before: Option<Scan<'a>>,
+    pub(crate) after: Option<Scan<'a>>,
+    /// `after` is in the columns already.
+    pub(crate) after_is_read: bool,
+}
+
+impl Event<'_, '_> {
+    fn fingerprint(&self, op: Op, image: Option<&Scan<'_>>) -> u64 {
+        fingerprint(self.key.as_ref().map_or("", Scan::rest), op, image.map_or("", Scan::rest))
+    }
+
+    /// Whether a value may be missing with the placeholder in its place (see [`super::unavailable`]).
+    fn leaves_out(&self) -> bool {
+        match (self.source.connector, self.op) {
+            (Connector::Postgres, Op::Insert) => {
+                self.message.headers.is_empty() || self.message.header(OLD_KEY).is_some()
+            }
+            (Connector::Postgres | Connector::Oracle, Op::Insert | Op::Update | Op::Delete) => true,
+            _ => false,
+        }
+    }
+
+    /// The other key of a row whose key changed, from the header that only its two messages have.
+    fn other_key(&self) -> Option<Scan<'_>> {
+        let header = match self.op {
+            Op::Delete => NEW_KEY,
+            Op::Insert => OLD_KEY,
+            _ => return None,
+        };
+        object_in(self.message.header(header)?)
+    }
+
+    /// Refuses what may leave a row behind: the user's key has a column that is not in the message key, and `before` does not
+    /// tell what it was. PostgreSQL without REPLICA IDENTITY FULL sends no `before` with updates, and with deletes one that
+    /// holds the type's default wherever it knows nothing.
+    fn tells_the_old_key(&self, columns: &[String]) -> Result<(), DecodeError> {
+        if !matches!(self.op, Op::Update | Op::Delete) {
+            return Ok(());
+        }
+        for column in columns {
+            let in_key = self.key.as_ref().map(|key| member(key.clone(), column)).transpose().map_err(in_value)?;
+            if in_key.flatten().is_some() {
+                continue;
+            }
+            let Some(before) = &self.before else {
+                let what = format!("key column `{column}`, which is not in the message key");
+                return Err(DecodeError::UnsupportedSource { what, why: NO_OLD_KEY });
+            };
+            let old = member(before.clone(), column).map_err(in_value)?;
+            let by_default =
+                self.source.connector == Connector::Postgres && old.is_some_and(|old| is_a_default(old.value));
+            if old.is_none() || by_default {
+                return Err(DecodeError::Value { column: column.clone(), reason: UNTOLD_OLD_KEY.to_owned() });
+            }
+        }
+        Ok(())
+    }
+
+    /// The user's key columns in `before` and in `after`, as an object each, if an update changes them.
+    fn moves(&self, columns: &[String]) -> Result<Option<[String; 2]>, DecodeError> {
+        let (Some(before), Some(after)) = (&self.before, &self.after) else { return Ok(None) };
+        let (mut moved, mut old_key, mut new_key) = (false, Vec::new(), Vec::new());
+        for column in columns {
+            let old = member(before.clone(), column).map_err(in_value)?;
+            let new = member(after.clone(), column).map_err(in_value)?;
+            moved |= old.zip(new).is_some_and(|(old, new)| old.value != new.value);
+            old_key.extend(old.or(new).map(|member| member.whole));
+            new_key.extend(new.or(old).map(|member| member.whole));
+        }
+        Ok(moved.then(|| [old_key, new_key].map(|members| format!("{{{}}}", members.join(",")))))
+    }
+}
+
+impl Buffer {
+    /// Adds the rows that a change gives.
+    pub(crate) fn apply(&mut self, event: &Event<'_, '_>) -> Result<Decoded, DecodeError> {
+        let run = event.message.header(RUN_ID);
+        if self.changes.excludes(event.source, run) {
+            return Ok(Decoded::FlushFirst);
+        }
+        let rows = self.changes.len();
+        let overridden = self.topic.key.overridden() && !self.settings.keys_never_change;
+        if overridden {
+            event.tells_the_old_key(self.topic.key.columns())?;
+        }
+        match event.op {
+            Op::Delete => self.delete(event)?,
+            Op::Update if overridden => self.update(event)?,
+            Op::Insert | Op::Update | Op::Snapshot => self.upsert(event)?,
+            Op::Truncate => self.truncate(event)?,
+        }
+        self.changes.note(event.source, run);
+        Ok(Decoded::Added { rows: self.changes.len() - rows })
+    }
+
+    /// The delete of the row that the key names, with what `before` has of it.
+    fn delete(&mut self, event: &Event<'_, '_>) -> Result<(), DecodeError> {
+        if event.key.is_none() && event.before.is_none() {
+            return Err(wanted("a delete needs a key, or an object as `before`"));
+        }
+        if event.after_is_read {
+            self.topic.rows.clear_open();
+        }
+        self.delete_row(event, event.key.clone())?;
+        self.moved(event)
+    }
+
+    fn delete_row(&mut self, event: &Event<'_, '_>, key: Option<Scan<'_>>) -> Result<(), DecodeError> {
+        let rows = &mut self.topic.rows;
+        if let Some(mut key) = key {
+            rows.read(&mut key, Part::Key, false, &self.unavailable)?;
+        }
+        if let Some(mut before) = event.before.clone() {
+            self.bytes += before.rest().len();
+            rows.read(&mut before, Part::Value, true, &self.unavailable)?;
+        }
+        rows.close(Absent::NotSent, event.leaves_out())?;
+        self.bytes += ROW_BYTES;
+        let fingerprint = event.fingerprint(Op::Delete, event.before.as_ref());
+        self.changes.push(event.message, event.source, Op::Delete, fingerprint)
+    }
+
+    /// An update that may change the key columns that the user names: then the old row goes.
+    fn update(&mut self, event: &Event<'_, '_>) -> Result<(), DecodeError> {
+        let Some([old_key, new_key]) = event.moves(self.topic.key.columns())? else { return self.upsert(event) };
+        self.delete_row(event, None)?;
+        self.other_key(&new_key)?;
+        self.upsert(event)?;
+        self.other_key(&old_key)
+    }
+
+    fn upsert(&mut self, event: &Event<'_, '_>) -> Result<(), DecodeError> {
+        let Some(after) = &event.after else { return Err(wanted("want an object as `after`")) };
+        let rows = &mut self.topic.rows;
+        if !event.after_is_read {
+            rows.read(&mut after.clone(), Part::Value, false, &self.unavailable)?;
+        }
+        if let Some(key) = &event.key
+            && rows.lacks_a_key()
+        {
+            rows.read(&mut key.clone(), Part::Key, true, &self.unavailable)?;
+        }
+        let absent = if event.op == Op::Update { Absent::NotSent } else { Absent::Null };
+        rows.close(absent, event.leaves_out())?;
+        self.bytes += after.rest().len() + ROW_BYTES;
+        let fingerprint = event.fingerprint(event.op, event.after.as_ref());
+        self.changes.push(event.message, event.source, event.op, fingerprint)?;
+        self.moved(event)
+    }
+
+    /// A row that holds nothing. One that tells of a row contradicts itself, and too much would be lost by believing it.
+    fn truncate(&mut self, event: &Event<'_, '_>) -> Result<(), DecodeError> {
+        if event.before.is_some() || event.after.is_some() {
+            return Err(wanted("want no row in a truncate event"));
+        }
+        self.topic.rows.close(Absent::Null, false)?;
+        self.bytes += ROW_BYTES;
+        self.changes.push(event.message, event.source, Op::Truncate, event.fingerprint(Op::Truncate, None))
+    }
+
+    /// Notes the other key of the last row, if its message tells one.
+    fn moved(&mut self, event: &Event<'_, '_>) -> Result<(), DecodeError> {
+        match event.other_key() {
+            Some(key) => self.topic.moved.push(self.changes.len() - 1, &self.topic.rows, key, &self.unavailable),
+            None => Ok(()),
+        }
+    }
+
+    fn other_key(&mut self, key: &str) -> Result<(), DecodeError> {
+        let key = Scan::new(key.as_bytes(), 0).map_err(in_value)?;
+        self.topic.moved.push(self.changes.len() - 1, &self.topic.rows, key, &self.unavailable)
+    }
+}
+
+/// The object in a header, with or without schema. What else some header converter wrote there tells nothing.
+fn object_in(header: &[u8]) -> Option<Scan<'_>> {
+    let mut scan = Scan::new(header, 0).ok()?;
+    if let Some(wrapper) = Wrapper::read(&mut scan).ok()? {
+        scan = scan.part(wrapper.payload.0, wrapper.payload.1);
+    }
+    let mut whole = scan.clone();
+    (whole.peek() == b'{').then_some(())?;
+    whole.skip().and_then(|()| whole.end()).ok()?;
+    Some(scan)
+}
+
+pub(crate) fn in_value(fault: Fault) -> DecodeError {
+    fault.in_part(Part::Value)
+}
+
+pub(crate) const fn wanted(reason: &'static str) -> DecodeError {
+    DecodeError::Malformed { part: Part::Value, offset: 0, reason }
+}
+
+/// A member of an object, as it stands there.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Member<'a> {
+    /// Name and value.
+    pub(crate) whole: &'a str,
+    pub(crate) value: &'a str,
+}
+
+/// The member of a row's object that is a column.
+pub(crate) fn member<'a>(mut object: Scan<'a>, column: &str) -> Scanned<Option<Member<'a>>> {
+    object.expect(b'{', "want an object")?;
+    let mut first = true;
+    while object.member(first)? {
+        first = false;
+        let start = object.at();
+        let name = object.key()?.to_text()?;
+        object.peek();
+        let from = object.at();
+        object.skip()?;
+        if *name == *column || column_name(&name) == column {
+            return Ok(Some(Member { whole: object.since(start), value: object.since(from) }));
+        }
+    }
+    Ok(None)
+}

@@ -1,0 +1,87 @@
+//! What a user tells a decoder of Debezium's: [`DebeziumBuilder`], one for all of them.
+
+use std::marker::PhantomData;
+
+use arrow::datatypes::Schema;
+
+use super::schema::DeclaredSchema;
+use super::topic::Plain;
+
+/// What the decoders are told.
+#[derive(Debug, Default)]
+pub(crate) struct Settings {
+    pub(crate) plain: Plain,
+    pub(crate) key_columns: Option<Vec<String>>,
+    pub(crate) keys_never_change: bool,
+    pub(crate) placeholder: Option<String>,
+    pub(crate) signals: Vec<String>,
+}
+
+/// Settings of the decoder `D`; each decoder's `build` makes it.
+#[derive(Debug)]
+pub struct DebeziumBuilder<D> {
+    pub(crate) settings: Settings,
+    decoder: PhantomData<fn() -> D>,
+}
+
+impl<D> Default for DebeziumBuilder<D> {
+    fn default() -> Self {
+        Self { settings: Settings::default(), decoder: PhantomData }
+    }
+}
+
+impl<D> DebeziumBuilder<D> {
+    /// The schema of rows whose messages bring none.
+    #[must_use]
+    pub fn declared(mut self, schema: DeclaredSchema) -> Self {
+        self.settings.plain.declared = Some(schema);
+        self
+    }
+
+    /// The stored schema of the table that the changes go on with: without inline and declared schema its columns keep their types
+    /// as long as the values allow. Columns that the table added are passed over.
+    #[must_use]
+    pub fn known(mut self, stored: &Schema) -> Self {
+        self.settings.plain.known = Some(stored.clone());
+        self
+    }
+
+    /// The key columns, in place of those of the message key.
+    #[must_use]
+    pub fn key_columns(mut self, names: Vec<String>) -> Self {
+        self.settings.key_columns = Some(names);
+        self
+    }
+
+    /// Declares that the source never changes [`key_columns`](Self::key_columns) of a row: then they may be others than those of the
+    /// message key even where the source does not send the row before an update.
+    #[must_use]
+    pub const fn keys_never_change(mut self) -> Self {
+        self.settings.keys_never_change = true;
+        self
+    }
+
+    /// The connector's `unavailable.value.placeholder`, if it is not the default.
+    #[must_use]
+    pub fn unavailable_placeholder(mut self, placeholder: impl Into<String>) -> Self {
+        self.settings.placeholder = Some(placeholder.into());
+        self
+    }
+
+    /// The connector's `signal.data.collection`, or the topic of it: its messages are skipped as signals.
+    #[must_use]
+    pub fn signals(mut self, collection: impl Into<String>) -> Self {
+        self.settings.signals.push(collection.into());
+        self
+    }
+}
+
+impl Settings {
+    /// Whether a topic is that of a signal table.
+    pub(crate) fn is_signal(&self, topic: &str) -> bool {
+        let is = |name: &String| {
+            topic.strip_suffix(name.as_str()).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+        };
+        self.signals.iter().any(is)
+    }
+}
