@@ -6,7 +6,7 @@ use hudi_core::change::Op;
 
 use super::buffer::Buffer;
 use super::changes::fingerprint;
-use super::envelope::Wrapper;
+use super::envelope;
 use super::plan::column_name;
 use super::rows::Absent;
 use super::source::{Connector, Source};
@@ -18,7 +18,8 @@ use crate::scan::{Fault, Scan, Scanned};
 const ROW_BYTES: usize = 96;
 
 const RUN_ID: &str = "__debezium.context.runId";
-const OLD_KEY: &str = "__debezium.oldkey";
+/// The header of an inserted row that had another key before.
+pub(crate) const OLD_KEY: &str = "__debezium.oldkey";
 const NEW_KEY: &str = "__debezium.newkey";
 
 const NO_OLD_KEY: &str = "the source does not send the row before an update, so that a row which changes it would be left behind: \
@@ -39,8 +40,19 @@ pub(crate) struct Event<'m, 'a> {
     pub(crate) key: Option<Scan<'a>>,
     pub(crate) before: Option<Scan<'a>>,
     pub(crate) after: Option<Scan<'a>>,
-    /// `after` is in the columns already.
-    pub(crate) after_is_read: bool,
+    /// What is in the columns already.
+    pub(crate) read: Read,
+    /// What it means that `after` lacks a column.
+    pub(crate) absent: Absent,
+}
+
+/// Which image of a message was read into the columns before it was known what it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Read {
+    Nothing,
+    After,
+    /// The image of a row that was deleted, of which the key alone can be trusted.
+    Before,
 }
 
 impl Event<'_, '_> {
@@ -51,10 +63,11 @@ impl Event<'_, '_> {
     /// Whether a value may be missing with the placeholder in its place (see [`super::unavailable`]).
     fn leaves_out(&self) -> bool {
         match (self.source.connector, self.op) {
-            (Connector::Postgres, Op::Insert) => {
+            (Connector::Postgres | Connector::Other, Op::Insert) => {
                 self.message.headers.is_empty() || self.message.header(OLD_KEY).is_some()
             }
-            (Connector::Postgres | Connector::Oracle, Op::Insert | Op::Update | Op::Delete) => true,
+            // A flattened row may not tell its connector.
+            (Connector::Postgres | Connector::Oracle | Connector::Other, Op::Insert | Op::Update | Op::Delete) => true,
             _ => false,
         }
     }
@@ -137,11 +150,27 @@ impl Buffer {
         if event.key.is_none() && event.before.is_none() {
             return Err(wanted("a delete needs a key, or an object as `before`"));
         }
-        if event.after_is_read {
-            self.topic.rows.clear_open();
+        match event.read {
+            Read::Nothing => self.delete_row(event, event.key.clone())?,
+            Read::After => {
+                self.topic.rows.clear_open();
+                self.delete_row(event, event.key.clone())?;
+            }
+            Read::Before => self.delete_read_row(event)?,
         }
-        self.delete_row(event, event.key.clone())?;
         self.moved(event)
+    }
+
+    /// The delete of a row that is in the columns: of it the key stays; all of it, where there is no key.
+    fn delete_read_row(&mut self, event: &Event<'_, '_>) -> Result<(), DecodeError> {
+        let rows = &mut self.topic.rows;
+        rows.keep_key();
+        if let Some(key) = &event.key
+            && rows.lacks_a_key()
+        {
+            rows.read(&mut key.clone(), Part::Key, true, &self.unavailable)?;
+        }
+        self.close_deleted(event)
     }
 
     fn delete_row(&mut self, event: &Event<'_, '_>, key: Option<Scan<'_>>) -> Result<(), DecodeError> {
@@ -153,7 +182,14 @@ impl Buffer {
             self.bytes += before.rest().len();
             rows.read(&mut before, Part::Value, true, &self.unavailable)?;
         }
-        rows.close(Absent::NotSent, event.leaves_out())?;
+        self.close_deleted(event)
+    }
+
+    fn close_deleted(&mut self, event: &Event<'_, '_>) -> Result<(), DecodeError> {
+        if self.topic.rows.lacks_a_key() {
+            return Err(wanted("a delete does not tell all columns of the key"));
+        }
+        self.topic.rows.close(Absent::NotSent, event.leaves_out())?;
         self.bytes += ROW_BYTES;
         let fingerprint = event.fingerprint(Op::Delete, event.before.as_ref());
         self.changes.push(event.message, event.source, Op::Delete, fingerprint)
@@ -171,7 +207,7 @@ impl Buffer {
     fn upsert(&mut self, event: &Event<'_, '_>) -> Result<(), DecodeError> {
         let Some(after) = &event.after else { return Err(wanted("want an object as `after`")) };
         let rows = &mut self.topic.rows;
-        if !event.after_is_read {
+        if event.read == Read::Nothing {
             rows.read(&mut after.clone(), Part::Value, false, &self.unavailable)?;
         }
         if let Some(key) = &event.key
@@ -179,8 +215,7 @@ impl Buffer {
         {
             rows.read(&mut key.clone(), Part::Key, true, &self.unavailable)?;
         }
-        let absent = if event.op == Op::Update { Absent::NotSent } else { Absent::Null };
-        rows.close(absent, event.leaves_out())?;
+        rows.close(event.absent, event.leaves_out())?;
         self.bytes += after.rest().len() + ROW_BYTES;
         let fingerprint = event.fingerprint(event.op, event.after.as_ref());
         self.changes.push(event.message, event.source, event.op, fingerprint)?;
@@ -213,10 +248,7 @@ impl Buffer {
 
 /// The object in a header, with or without schema. What else some header converter wrote there tells nothing.
 fn object_in(header: &[u8]) -> Option<Scan<'_>> {
-    let mut scan = Scan::new(header, 0).ok()?;
-    if let Some(wrapper) = Wrapper::read(&mut scan).ok()? {
-        scan = scan.part(wrapper.payload.0, wrapper.payload.1);
-    }
+    let scan = envelope::unwrapped(header).ok()?;
     let mut whole = scan.clone();
     (whole.peek() == b'{').then_some(())?;
     whole.skip().and_then(|()| whole.end()).ok()?;

@@ -9,7 +9,8 @@ use hudi_core::change::{ChangeBatch, Op};
 
 use super::buffer::Buffer;
 use super::envelope::{self, Image, MEMBERS, Seen};
-use super::event::{Event, in_value, wanted};
+use super::event::{Event, Read, in_value, wanted};
+use super::rows::Absent;
 use super::schema::ValueSchema;
 use super::settings::DebeziumBuilder;
 use super::source::{Source, malformed};
@@ -128,7 +129,9 @@ impl Buffer {
         source.check()?;
         let before = object(&payload.scan, members.before)?;
         let after = object(&payload.scan, members.after)?;
-        self.apply(&Event { message, source, op, key, before, after, after_is_read: members.after_is_read })
+        let read = if members.after_is_read { Read::After } else { Read::Nothing };
+        let absent = if op == Op::Update { Absent::NotSent } else { Absent::Null };
+        self.apply(&Event { message, source, op, key, before, after, read, absent })
     }
 
     /// Reads the envelope, and `after` into the columns unless the old key may have to go before it.
@@ -163,7 +166,7 @@ impl Buffer {
 fn no_envelope() -> DecodeError {
     DecodeError::Unsupported {
         what: "a message that is no Debezium envelope".to_owned(),
-        why: "it has neither `op` nor `source`; events flattened by a transform are not decoded",
+        why: "it has neither `op` nor `source`; if a transform flattened it, decode its topic as flattened",
     }
 }
 

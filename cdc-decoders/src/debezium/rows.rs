@@ -11,6 +11,7 @@ use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow::error::ArrowError;
 
+use super::metadata::{Names, Tag};
 use super::plan::{FieldPlan, Reading, column_name, reserved};
 use super::unavailable::{Unavailable, quoted};
 use super::value::Values;
@@ -88,7 +89,16 @@ pub(crate) struct Rows {
     keys: Vec<String>,
     values: Values,
     lookalikes: Vec<Lookalike>,
+    told: Told,
     undo: Undo,
+}
+
+/// Members that are no columns, but tell of the change.
+#[derive(Debug, Default)]
+struct Told {
+    names: Option<Names>,
+    /// Of the last row: what each tells, and from where to where its value stands.
+    here: Vec<(Tag, usize, usize)>,
 }
 
 #[derive(Debug, Default)]
@@ -127,6 +137,26 @@ impl Rows {
             rows.add(column);
         }
         Ok(rows)
+    }
+
+    /// From here on members of these names are no columns.
+    pub(crate) fn set_told(&mut self, names: &Names) {
+        for column in &mut self.columns {
+            if let Some(tag) = names.get(&column.source_name) {
+                (column.reading, column.column) = (Reading::Told(*tag), Column::Null(self.rows));
+            }
+        }
+        self.told.names = Some(Arc::clone(names));
+    }
+
+    /// What the members of the open row that are no columns tell, and from where to where their values stand.
+    pub(crate) fn told(&self) -> &[(Tag, usize, usize)] {
+        &self.told.here
+    }
+
+    /// Whether the message added a column.
+    pub(crate) const fn grew(&self) -> bool {
+        self.columns.len() > self.undo.columns
     }
 
     fn add(&mut self, mut column: RowColumn) -> usize {
@@ -172,6 +202,7 @@ impl Rows {
         self.undo.clamped = self.values.clamped;
         self.undo.replaced.clear();
         self.lookalikes.clear();
+        self.told.here.clear();
     }
 
     /// As it was at [`Self::begin`].
@@ -199,6 +230,17 @@ impl Rows {
             column.unsent.truncate(sent);
         }
         self.lookalikes.clear();
+    }
+
+    /// Takes back what was read of the open row but for the key; nothing, where there is no key.
+    pub(crate) fn keep_key(&mut self) {
+        if self.keys.is_empty() {
+            return;
+        }
+        for column in self.columns.iter_mut().filter(|column| !column.key) {
+            column.column.truncate(self.rows);
+        }
+        self.lookalikes.retain(|lookalike| self.columns.get(lookalike.column).is_some_and(|column| column.key));
     }
 
     /// Reads an object into the open row. What was read before stays if `first_wins`; else a column that comes twice is an error.
@@ -243,6 +285,9 @@ impl Rows {
         let column = &mut self.columns[place];
         match self.values.read(scan, &column.reading, &mut column.column) {
             Ok(()) => {
+                if let Reading::Told(tag) = column.reading {
+                    self.told.here.push((tag, from, scan.at()));
+                }
                 if unavailable.is(scan.since(from)) {
                     self.lookalikes.push(Lookalike { column: place, certain: false });
                 }
@@ -290,6 +335,11 @@ impl Rows {
         let name = scan.key().and_then(|key| key.to_text()).map_err(|fault| fault.in_part(part))?;
         if let Some(place) = self.by_name.get(&*name) {
             return Ok(*place);
+        }
+        if let Some(tag) = self.told.names.as_ref().and_then(|names| names.get(&*name)) {
+            let mut column = RowColumn::new(&FieldPlan::new(&name, Reading::Told(*tag)))?;
+            column.column = Column::Null(self.rows);
+            return Ok(self.add(column));
         }
         let refused = |reason: &str| DecodeError::Value { column: name.to_string(), reason: reason.to_owned() };
         let legal = column_name(&name);

@@ -78,8 +78,8 @@ pub(crate) enum ValueSchema {
 }
 
 impl ValueSchema {
-    /// Reads the `schema` member of a message; `null` where the converter had none.
-    pub(crate) fn from_inline(text: &str) -> Result<Self, DecodeError> {
+    /// Reads the `schema` member of a message; `null` where the converter had none. `flat`: it is the row's own, no envelope's.
+    pub(crate) fn from_inline(text: &str, flat: bool) -> Result<Self, DecodeError> {
         if text.trim() == "null" {
             return Ok(Self::Unknown);
         }
@@ -92,10 +92,20 @@ impl ValueSchema {
             "Heartbeat" => Self::Control(SkipReason::Heartbeat),
             "Notification" => Self::Control(SkipReason::Notification),
             _ => match schema.after() {
+                Some(_) if flat => return Err(not_flattened()),
                 Some(after) => Self::Rows(row_plan(after)?),
+                None if flat => Self::Rows(row_plan(&schema)?),
                 None => Self::Unknown,
             },
         })
+    }
+}
+
+/// The error of an envelope where flattened rows are wanted.
+pub(crate) fn not_flattened() -> DecodeError {
+    DecodeError::Unsupported {
+        what: "an envelope that is not flattened".to_owned(),
+        why: "the decoder of flattened events is for topics that a transform unwrapped: decode this one as envelopes",
     }
 }
 
@@ -445,8 +455,8 @@ mod tests {
             ("io.debezium.connector.common.Notification", SkipReason::Notification),
         ] {
             let schema = format!(r#"{{"type":"struct","fields":[],"name":"{name}"}}"#);
-            assert_eq!(ValueSchema::from_inline(&schema).unwrap(), ValueSchema::Control(reason));
+            assert_eq!(ValueSchema::from_inline(&schema, false).unwrap(), ValueSchema::Control(reason));
         }
-        assert_eq!(ValueSchema::from_inline("null").unwrap(), ValueSchema::Unknown);
+        assert_eq!(ValueSchema::from_inline("null", false).unwrap(), ValueSchema::Unknown);
     }
 }

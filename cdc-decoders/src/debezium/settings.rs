@@ -4,8 +4,12 @@ use std::marker::PhantomData;
 
 use arrow::datatypes::Schema;
 
+use super::metadata::Added;
 use super::schema::DeclaredSchema;
+use super::source::Connector;
+use super::tombstone::Tombstones;
 use super::topic::Plain;
+use crate::error::DecodeError;
 
 /// What the decoders are told.
 #[derive(Debug, Default)]
@@ -15,6 +19,24 @@ pub(crate) struct Settings {
     pub(crate) keys_never_change: bool,
     pub(crate) placeholder: Option<String>,
     pub(crate) signals: Vec<String>,
+    pub(crate) flat: FlatSettings,
+}
+
+/// What the decoders of flattened rows are told beside.
+#[derive(Debug, Default)]
+pub(crate) struct FlatSettings {
+    pub(crate) fields: Added,
+    pub(crate) headers: Added,
+    pub(crate) tombstones: Tombstones,
+    pub(crate) connector: Option<String>,
+}
+
+/// The decoders of flattened rows.
+pub trait Flattened: sealed::Sealed {}
+
+pub(crate) mod sealed {
+    /// Only our own decoders.
+    pub trait Sealed {}
 }
 
 /// Settings of the decoder `D`; each decoder's `build` makes it.
@@ -73,6 +95,65 @@ impl<D> DebeziumBuilder<D> {
     pub fn signals(mut self, collection: impl Into<String>) -> Self {
         self.settings.signals.push(collection.into());
         self
+    }
+}
+
+impl<D: Flattened> DebeziumBuilder<D> {
+    /// The transform's `add.fields`, as it stands in its settings: `op,lsn,source.ts_ms:committed_at`. These members are no columns,
+    /// and no others, but `__deleted`. Not told, it is every name that the transform makes of Debezium's own fields.
+    #[must_use]
+    pub fn add_fields(mut self, list: impl Into<String>) -> Self {
+        self.settings.flat.fields.list = Some(list.into());
+        self
+    }
+
+    /// The transform's `add.fields.prefix`, if it is not `__`. With an empty one, [`add_fields`](Self::add_fields) has to be told.
+    #[must_use]
+    pub fn add_fields_prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.settings.flat.fields.prefix = prefix.into();
+        self
+    }
+
+    /// The transform's `add.headers`, in the same form.
+    #[must_use]
+    pub fn add_headers(mut self, list: impl Into<String>) -> Self {
+        self.settings.flat.headers.list = Some(list.into());
+        self
+    }
+
+    /// The transform's `add.headers.prefix`, if it is not `__`.
+    #[must_use]
+    pub fn add_headers_prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.settings.flat.headers.prefix = prefix.into();
+        self
+    }
+
+    /// What a null is: by default a delete, but behind a deleted row of the same key.
+    #[must_use]
+    pub const fn tombstones(mut self, tombstones: Tombstones) -> Self {
+        self.settings.flat.tombstones = tombstones;
+        self
+    }
+
+    /// The connector that sends the changes, as source blocks name it: `postgresql`, `mysql`, `mariadb`, `oracle`, `sqlserver`, `db2`, `mongodb`.
+    /// For messages that do not tell it.
+    #[must_use]
+    pub fn connector(mut self, name: impl Into<String>) -> Self {
+        self.settings.flat.connector = Some(name.into());
+        self
+    }
+}
+
+impl FlatSettings {
+    /// The connector of the user's name; `Other` where there is none.
+    pub(crate) fn connector(&self) -> Result<Connector, DecodeError> {
+        let Some(name) = self.connector.as_deref() else { return Ok(Connector::Other) };
+        match Connector::parse(name) {
+            Connector::Other => {
+                Err(DecodeError::schema("(connector)", format!("`{name}` is none whose positions are read")))
+            }
+            known => Ok(known),
+        }
     }
 }
 

@@ -149,6 +149,16 @@ const MEMBERS: &[Name] = &[
     Token::fixed(b"\"query\":"),
 ];
 
+/// The names of the members, at their numbers.
+pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+    MEMBERS.iter().map(|token| std::str::from_utf8(token.name()).unwrap_or_default())
+}
+
+/// The number of a member.
+pub(crate) fn member_number(name: &str) -> Option<u8> {
+    names().position(|known| known == name).and_then(|number| u8::try_from(number).ok())
+}
+
 /// Whether a member is the same in most blocks of a topic.
 const fn lasting(member: u8) -> bool {
     matches!(member, CONNECTOR | NAME | VERSION | SNAPSHOT | DB | SCHEMA | TABLE)
@@ -262,6 +272,48 @@ impl<'a> Source<'a> {
             },
         }
         Ok(())
+    }
+
+    /// Takes a member's value that stands alone, in a row or in an attribute of its own.
+    pub(crate) fn read(&mut self, member: u8, mut value: Scan<'a>) -> Result<(), DecodeError> {
+        self.set(member, &mut value).map_err(|fault| misread(member, fault))
+    }
+
+    /// The same of a text, bare as in a header.
+    pub(crate) fn read_text(&mut self, member: u8, text: &'a str) -> Result<(), DecodeError> {
+        match self.slot(member) {
+            Slot::Number(slot) => match text.parse() {
+                Ok(number) => *slot = Some(number),
+                Err(_) => return Err(misread(member, Fault::Value { want: "want a whole number" })),
+            },
+            Slot::Text(slot) => *slot = Some(text),
+            Slot::None => match member {
+                CONNECTOR => self.set_connector(text),
+                NAME => self.name = Cow::Borrowed(text),
+                SEQUENCE => self.sequence = Some(text),
+                SNAPSHOT => self.snapshot = snapshot_part(text),
+                _ => {}
+            },
+        }
+        Ok(())
+    }
+
+    /// The connector whose position the members are.
+    pub(crate) fn connector_by_position(&self) -> Connector {
+        let long = |lsn: &str| lsn.bytes().filter(u8::is_ascii_hexdigit).count() > 20;
+        if self.lsn.is_some() {
+            Connector::Postgres
+        } else if self.file.is_some() || self.pos.is_some() {
+            Connector::Binlog
+        } else if self.scn.is_some() || self.commit_scn.is_some() {
+            Connector::Oracle
+        } else if let Some(lsn) = self.commit_lsn {
+            if long(lsn) { Connector::Db2 } else { Connector::SqlServer }
+        } else if self.ord.is_some() {
+            Connector::Mongo
+        } else {
+            Connector::Other
+        }
     }
 
     #[inline]
@@ -458,6 +510,15 @@ fn sequence(text: &str) -> Option<[u64; 2]> {
         None => (text == "null").then_some(0),
     };
     Some([word(last_commit)?, word(lsn.trim_start())?])
+}
+
+/// The error of a member that is none of its kind.
+fn misread(member: u8, fault: Fault) -> DecodeError {
+    let field = names().nth(usize::from(member)).unwrap_or("source");
+    match fault.in_part(Part::Value) {
+        DecodeError::Malformed { reason, .. } => DecodeError::Position { field, reason },
+        other => other,
+    }
 }
 
 /// The error of a source block that is no such block.

@@ -6,28 +6,40 @@ use arrow::datatypes::Schema;
 
 use super::envelope::{Guess, SchemaText, Wrapper};
 use super::key::Key;
+use super::metadata::Names;
 use super::moved::Moved;
 use super::rows::Rows;
 use super::schema::{DeclaredSchema, ValueSchema};
-use super::source::SourceReader;
+use super::source::{Connector, SourceReader};
+use super::tombstone::LastDeletes;
 use crate::error::{DecodeError, Part};
 use crate::scan::{Fault, Scan, Scanned};
 
-/// What is known of rows that come without inline schema.
+/// What is known of rows before any comes.
 #[derive(Debug, Default)]
 pub(crate) struct Plain {
     pub(crate) declared: Option<DeclaredSchema>,
     pub(crate) known: Option<Schema>,
+    /// Rows come flattened, and these of their members are no columns.
+    pub(crate) flat: Option<Names>,
 }
 
 impl Plain {
-    /// Empty columns: declared, or known, or none.
+    /// Empty columns for rows without inline schema: declared, or known, or none.
     pub(crate) fn rows(&self) -> Result<Rows, DecodeError> {
-        match (&self.declared, &self.known) {
+        let rows = match (&self.declared, &self.known) {
             (Some(declared), _) => Rows::from_plan(declared.fields()),
             (None, Some(known)) => Rows::from_stored(known),
             (None, None) => Ok(Rows::default()),
+        };
+        rows.map(|rows| self.with_told(rows))
+    }
+
+    fn with_told(&self, mut rows: Rows) -> Rows {
+        if let Some(names) = &self.flat {
+            rows.set_told(names);
         }
+        rows
     }
 }
 
@@ -42,6 +54,9 @@ pub(crate) struct Topic {
     pub(crate) envelope: Guess,
     pub(crate) source: SourceReader,
     pub(crate) moved: Moved,
+    /// The last one that a flattened row told.
+    pub(crate) connector: Connector,
+    pub(crate) deletes: LastDeletes,
     schema: SchemaText,
     /// What the inline schema says; `None`: the last message had none.
     meaning: Option<ValueSchema>,
@@ -117,7 +132,7 @@ impl Topic {
     fn follow(&mut self, value: &[u8], wrapper: &Wrapper, plain: &Plain) -> Result<bool, DecodeError> {
         let text = SchemaText::new(value, wrapper);
         if self.meaning.is_none() || !self.schema.is_same(&text) {
-            let meaning = ValueSchema::from_inline(text.schema())?;
+            let meaning = ValueSchema::from_inline(text.schema(), plain.flat.is_some())?;
             if self.meaning.as_ref() != Some(&meaning) && !self.give_up(Some(meaning), plain)? {
                 return Ok(false);
             }
@@ -132,7 +147,7 @@ impl Topic {
             return Ok(false);
         }
         let rows = match &meaning {
-            Some(ValueSchema::Rows(fields)) => Rows::from_plan(fields)?,
+            Some(ValueSchema::Rows(fields)) => plain.with_told(Rows::from_plan(fields)?),
             _ => plain.rows()?,
         };
         self.clamped += self.rows.clamped();
