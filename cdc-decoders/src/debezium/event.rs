@@ -131,7 +131,8 @@ impl Buffer {
             return Ok(Decoded::FlushFirst);
         }
         let rows = self.changes.len();
-        let overridden = self.topic.key.overridden() && !self.settings.keys_never_change;
+        let fixed = self.settings.keys_never_change || self.topic.documents.is_some();
+        let overridden = self.topic.key.overridden() && !fixed;
         if overridden {
             event.tells_the_old_key(self.topic.key.columns())?;
         }

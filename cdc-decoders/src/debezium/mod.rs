@@ -3,7 +3,8 @@
 //! Reading order: `settings` (what users say), `json` and `flat` (the decoders), `event` (what a change does to the columns), `buffer`
 //! (what is kept between flushes), `topic` (what is remembered between messages), `envelope` (a message taken apart), `key` (the message
 //! key), `source` and `lsn` (position and identity), `metadata` (what flattening adds to a row), `tombstone` (nulls of flattened topics),
-//! `changes` (what stands beside the rows), `moved` (the other keys), `schema` (Connect and Avro schemas), `plan` (how a field is read,
+//! `mongo` and `document`
+//! (documents to rows), `changes` (what stands beside the rows), `moved` (the other keys), `schema` (Connect and Avro schemas), `plan` (how a field is read,
 //! and its Arrow type), `rows` (the columns of the row images), `value` (one value into one column), `inferred` (types from the
 //! values), `unavailable` (what stands for "not sent").
 //!
@@ -11,6 +12,7 @@
 
 mod buffer;
 mod changes;
+mod document;
 mod envelope;
 mod event;
 mod flat;
@@ -19,6 +21,7 @@ mod json;
 mod key;
 mod lsn;
 mod metadata;
+mod mongo;
 mod moved;
 mod plan;
 mod rows;

@@ -71,6 +71,8 @@ fn parse<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, DecodeError> {
 pub(crate) enum ValueSchema {
     /// Changes of rows with these fields.
     Rows(Vec<FieldPlan>),
+    /// Changes of documents, each in a text.
+    Documents,
     /// No changes.
     Control(SkipReason),
     /// None of Debezium's own: the payload has to tell.
@@ -93,6 +95,7 @@ impl ValueSchema {
             "Notification" => Self::Control(SkipReason::Notification),
             _ => match schema.after() {
                 Some(_) if flat => return Err(not_flattened()),
+                Some(after) if after.kind == "string" => Self::Documents,
                 Some(after) => Self::Rows(row_plan(after)?),
                 None if flat => Self::Rows(row_plan(&schema)?),
                 None => Self::Unknown,

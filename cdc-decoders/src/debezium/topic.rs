@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::Schema;
 
+use super::document::Documents;
 use super::envelope::{Guess, SchemaText, Wrapper};
 use super::key::Key;
 use super::metadata::Names;
@@ -57,6 +58,8 @@ pub(crate) struct Topic {
     /// The last one that a flattened row told.
     pub(crate) connector: Connector,
     pub(crate) deletes: LastDeletes,
+    /// MongoDB: how documents become rows.
+    pub(crate) documents: Option<Documents>,
     schema: SchemaText,
     /// What the inline schema says; `None`: the last message had none.
     meaning: Option<ValueSchema>,
@@ -141,6 +144,44 @@ impl Topic {
         Ok(true)
     }
 
+    /// Empty columns for rows without inline schema.
+    fn own_rows(&self, plain: &Plain) -> Result<Rows, DecodeError> {
+        match &self.documents {
+            Some(documents) if plain.known.is_none() || plain.declared.is_some() => Rows::from_plan(&documents.plan()),
+            _ => plain.rows(),
+        }
+    }
+
+    /// How documents become rows, with the columns made theirs; `None` where they hold other rows.
+    pub(crate) fn documents(&mut self, plain: &Plain) -> Result<Option<&mut Documents>, DecodeError> {
+        if self.documents.is_none() {
+            if self.rows.len() > 0 {
+                return Ok(None);
+            }
+            self.documents = Some(Documents::new(plain.declared.as_ref().map(DeclaredSchema::fields)));
+            self.rows = self.own_rows(plain)?;
+            self.set_keys();
+            self.rows.begin();
+        }
+        Ok(self.documents.as_mut())
+    }
+
+    /// The columns of a batch's key.
+    pub(crate) fn key_columns(&self, users: Option<&[String]>) -> Vec<String> {
+        match &self.documents {
+            Some(documents) => vec![documents.key_column().to_owned()],
+            None => self.key.columns_of_batch(users),
+        }
+    }
+
+    /// Says to the columns which of them are the key.
+    pub(crate) fn set_keys(&mut self) {
+        match &self.documents {
+            Some(documents) => self.rows.set_keys(&[documents.key_column().to_owned()]),
+            None => self.rows.set_keys(self.key.columns()),
+        }
+    }
+
     /// Gives the columns up for those of another schema; false where they hold rows.
     fn give_up(&mut self, meaning: Option<ValueSchema>, plain: &Plain) -> Result<bool, DecodeError> {
         if self.rows.len() > 0 {
@@ -148,11 +189,11 @@ impl Topic {
         }
         let rows = match &meaning {
             Some(ValueSchema::Rows(fields)) => plain.with_told(Rows::from_plan(fields)?),
-            _ => plain.rows()?,
+            _ => self.own_rows(plain)?,
         };
         self.clamped += self.rows.clamped();
         self.rows = rows;
-        self.rows.set_keys(self.key.columns());
+        self.set_keys();
         self.rows.begin();
         self.meaning = meaning;
         Ok(true)

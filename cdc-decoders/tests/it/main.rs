@@ -8,4 +8,5 @@ mod cells;
 mod envelope;
 mod flat;
 mod fuzz;
+mod mongo;
 mod moved;
