@@ -4,29 +4,43 @@ use std::sync::Arc;
 
 use arrow::datatypes::Schema;
 
+use super::avro_plan::AvroSchemas;
 use super::envelope::{Guess, SchemaText, Wrapper};
 use super::key::Key;
+use super::metadata::Names;
+use super::moved::Moved;
 use super::rows::Rows;
 use super::schema::{DeclaredSchema, ValueSchema};
-use super::source::SourceReader;
+use super::source::{Connector, SourceReader};
+use super::tombstone::LastDeletes;
 use crate::error::{DecodeError, Part};
 use crate::scan::{Fault, Scan, Scanned};
 
-/// What is known of rows that come without inline schema.
+/// What is known of rows before any comes.
 #[derive(Debug, Default)]
 pub(crate) struct Plain {
     pub(crate) declared: Option<DeclaredSchema>,
     pub(crate) known: Option<Schema>,
+    /// Rows come flattened, and these of their members are no columns.
+    pub(crate) flat: Option<Names>,
 }
 
 impl Plain {
-    /// Empty columns: declared, or known, or none.
+    /// Empty columns for rows without inline schema: declared, or known, or none.
     pub(crate) fn rows(&self) -> Result<Rows, DecodeError> {
-        match (&self.declared, &self.known) {
+        let rows = match (&self.declared, &self.known) {
             (Some(declared), _) => Rows::from_plan(declared.fields()),
             (None, Some(known)) => Rows::from_stored(known),
             (None, None) => Ok(Rows::default()),
+        };
+        rows.map(|rows| self.with_told(rows))
+    }
+
+    fn with_told(&self, mut rows: Rows) -> Rows {
+        if let Some(names) = &self.flat {
+            rows.set_told(names);
         }
+        rows
     }
 }
 
@@ -40,6 +54,11 @@ pub(crate) struct Topic {
     pub(crate) key: Key,
     pub(crate) envelope: Guess,
     pub(crate) source: SourceReader,
+    pub(crate) moved: Moved,
+    /// The last one that a flattened row told.
+    pub(crate) connector: Connector,
+    pub(crate) deletes: LastDeletes,
+    pub(crate) avro: AvroSchemas,
     schema: SchemaText,
     /// What the inline schema says; `None`: the last message had none.
     meaning: Option<ValueSchema>,
@@ -70,6 +89,18 @@ impl Topic {
         Ok(Self { name: name.into(), entered: true, rows: plain.rows()?, ..Self::default() })
     }
 
+    /// From here on [`Self::roll_back`] takes back what a message does to the columns.
+    pub(crate) fn begin(&mut self) {
+        self.rows.begin();
+        self.moved.begin();
+    }
+
+    /// As it was at [`Self::begin`].
+    pub(crate) fn roll_back(&mut self) {
+        self.rows.roll_back();
+        self.moved.roll_back();
+    }
+
     /// What the last message's inline schema says.
     pub(crate) const fn meaning(&self) -> Option<&ValueSchema> {
         self.meaning.as_ref()
@@ -93,8 +124,9 @@ impl Topic {
             let fits = self.meaning.is_none() || self.give_up(None, plain)?;
             return Ok(fits.then_some(Payload { scan, wrapped: false }));
         };
-        let fits = self.follow(value, &wrapper, plain)?;
         let scan = scan.part(wrapper.payload.0, wrapper.payload.1);
+        // A null may come with any schema, and with none: that says nothing about the rows'.
+        let fits = scan.rest() == "null" || self.follow(value, &wrapper, plain)?;
         Ok(fits.then_some(Payload { scan, wrapped: false }))
     }
 
@@ -102,7 +134,7 @@ impl Topic {
     fn follow(&mut self, value: &[u8], wrapper: &Wrapper, plain: &Plain) -> Result<bool, DecodeError> {
         let text = SchemaText::new(value, wrapper);
         if self.meaning.is_none() || !self.schema.is_same(&text) {
-            let meaning = ValueSchema::from_inline(text.schema())?;
+            let meaning = ValueSchema::from_inline(text.schema(), plain.flat.is_some())?;
             if self.meaning.as_ref() != Some(&meaning) && !self.give_up(Some(meaning), plain)? {
                 return Ok(false);
             }
@@ -117,14 +149,19 @@ impl Topic {
             return Ok(false);
         }
         let rows = match &meaning {
-            Some(ValueSchema::Rows(fields)) => Rows::from_plan(fields)?,
+            Some(ValueSchema::Rows(fields)) => plain.with_told(Rows::from_plan(fields)?),
             _ => plain.rows()?,
         };
+        self.replace_rows(rows);
+        self.meaning = meaning;
+        Ok(true)
+    }
+
+    /// Gives the columns up for others.
+    pub(crate) fn replace_rows(&mut self, rows: Rows) {
         self.clamped += self.rows.clamped();
         self.rows = rows;
         self.rows.set_keys(self.key.columns());
         self.rows.begin();
-        self.meaning = meaning;
-        Ok(true)
     }
 }

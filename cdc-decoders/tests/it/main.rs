@@ -7,4 +7,6 @@ mod capture;
 mod captures;
 mod cells;
 mod envelope;
+mod flat;
 mod fuzz;
+mod moved;
