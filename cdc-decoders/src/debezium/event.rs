@@ -7,12 +7,12 @@ use hudi_core::change::Op;
 use super::buffer::Buffer;
 use super::changes::fingerprint;
 use super::envelope;
-use super::plan::column_name;
+use super::image::{RowImage, Take};
 use super::rows::Absent;
 use super::source::{Connector, Source};
 use crate::decoder::{Decoded, Message};
 use crate::error::{DecodeError, Part};
-use crate::scan::{Fault, Scan, Scanned};
+use crate::scan::{Fault, Scan};
 
 /// What a row takes beside its image, about.
 const ROW_BYTES: usize = 96;
@@ -27,19 +27,14 @@ const NO_OLD_KEY: &str = "the source does not send the row before an update, so 
 const UNTOLD_OLD_KEY: &str = "it is not in the message key, and `before` does not tell what it was, or holds a value that also stands \
                               there when the source does not know";
 
-/// Whether a value is what PostgreSQL puts for a column that it knows nothing of.
-fn is_a_default(value: &str) -> bool {
-    matches!(value, "null" | "0" | "0.0" | "false" | "\"\"")
-}
-
-/// A message about to give rows.
-pub(crate) struct Event<'m, 'a> {
+/// A message about to give rows; `K` and `V` are what its key and its rows are written in.
+pub(crate) struct Event<'m, 'a, K, V> {
     pub(crate) message: &'m Message<'a>,
     pub(crate) source: &'m Source<'m>,
     pub(crate) op: Op,
-    pub(crate) key: Option<Scan<'a>>,
-    pub(crate) before: Option<Scan<'a>>,
-    pub(crate) after: Option<Scan<'a>>,
+    pub(crate) key: Option<K>,
+    pub(crate) before: Option<V>,
+    pub(crate) after: Option<V>,
     /// What is in the columns already.
     pub(crate) read: Read,
     /// What it means that `after` lacks a column.
@@ -55,9 +50,9 @@ pub(crate) enum Read {
     Before,
 }
 
-impl Event<'_, '_> {
-    fn fingerprint(&self, op: Op, image: Option<&Scan<'_>>) -> u64 {
-        fingerprint(self.key.as_ref().map_or("", Scan::rest), op, image.map_or("", Scan::rest))
+impl<K: RowImage, V: RowImage> Event<'_, '_, K, V> {
+    fn fingerprint(&self, op: Op, image: Option<&V>) -> u64 {
+        fingerprint(self.key.as_ref().map_or(&[][..], K::raw), op, image.map_or(&[][..], V::raw))
     }
 
     /// Whether a value may be missing with the placeholder in its place (see [`super::unavailable`]).
@@ -90,17 +85,16 @@ impl Event<'_, '_> {
             return Ok(());
         }
         for column in columns {
-            let in_key = self.key.as_ref().map(|key| member(key.clone(), column)).transpose().map_err(in_value)?;
-            if in_key.flatten().is_some() {
+            let in_key = self.key.as_ref().map(|key| key.held(column)).transpose();
+            if in_key.map_err(|fault| fault.in_part(Part::Key))?.flatten().is_some() {
                 continue;
             }
             let Some(before) = &self.before else {
                 let what = format!("key column `{column}`, which is not in the message key");
                 return Err(DecodeError::UnsupportedSource { what, why: NO_OLD_KEY });
             };
-            let old = member(before.clone(), column).map_err(in_value)?;
-            let by_default =
-                self.source.connector == Connector::Postgres && old.is_some_and(|old| is_a_default(old.value));
+            let old = before.held(column).map_err(in_value)?;
+            let by_default = self.source.connector == Connector::Postgres && old.is_some_and(|old| old.is_a_default);
             if old.is_none() || by_default {
                 return Err(DecodeError::Value { column: column.clone(), reason: UNTOLD_OLD_KEY.to_owned() });
             }
@@ -108,24 +102,25 @@ impl Event<'_, '_> {
         Ok(())
     }
 
-    /// The user's key columns in `before` and in `after`, as an object each, if an update changes them.
-    fn moves(&self, columns: &[String]) -> Result<Option<[String; 2]>, DecodeError> {
+    /// `before` and `after` of an update that changes the user's key columns.
+    fn moves(&self, columns: &[String]) -> Result<Option<[&V; 2]>, DecodeError> {
         let (Some(before), Some(after)) = (&self.before, &self.after) else { return Ok(None) };
-        let (mut moved, mut old_key, mut new_key) = (false, Vec::new(), Vec::new());
+        let mut moved = false;
         for column in columns {
-            let old = member(before.clone(), column).map_err(in_value)?;
-            let new = member(after.clone(), column).map_err(in_value)?;
-            moved |= old.zip(new).is_some_and(|(old, new)| old.value != new.value);
-            old_key.extend(old.or(new).map(|member| member.whole));
-            new_key.extend(new.or(old).map(|member| member.whole));
+            let old = before.held(column).map_err(in_value)?;
+            let new = after.held(column).map_err(in_value)?;
+            moved |= old.zip(new).is_some_and(|(old, new)| old.raw != new.raw);
         }
-        Ok(moved.then(|| [old_key, new_key].map(|members| format!("{{{}}}", members.join(",")))))
+        Ok(moved.then_some([before, after]))
     }
 }
 
 impl Buffer {
     /// Adds the rows that a change gives.
-    pub(crate) fn apply(&mut self, event: &Event<'_, '_>) -> Result<Decoded, DecodeError> {
+    pub(crate) fn apply(
+        &mut self,
+        event: &Event<'_, '_, impl RowImage, impl RowImage>,
+    ) -> Result<Decoded, DecodeError> {
         let run = event.message.header(RUN_ID);
         if self.changes.excludes(event.source, run) {
             return Ok(Decoded::FlushFirst);
@@ -147,15 +142,15 @@ impl Buffer {
     }
 
     /// The delete of the row that the key names, with what `before` has of it.
-    fn delete(&mut self, event: &Event<'_, '_>) -> Result<(), DecodeError> {
+    fn delete(&mut self, event: &Event<'_, '_, impl RowImage, impl RowImage>) -> Result<(), DecodeError> {
         if event.key.is_none() && event.before.is_none() {
             return Err(wanted("a delete needs a key, or an object as `before`"));
         }
         match event.read {
-            Read::Nothing => self.delete_row(event, event.key.clone())?,
+            Read::Nothing => self.delete_row(event, event.key.as_ref())?,
             Read::After => {
                 self.topic.rows.clear_open();
-                self.delete_row(event, event.key.clone())?;
+                self.delete_row(event, event.key.as_ref())?;
             }
             Read::Before => self.delete_read_row(event)?,
         }
@@ -163,30 +158,35 @@ impl Buffer {
     }
 
     /// The delete of a row that is in the columns: of it the key stays; all of it, where there is no key.
-    fn delete_read_row(&mut self, event: &Event<'_, '_>) -> Result<(), DecodeError> {
+    fn delete_read_row(&mut self, event: &Event<'_, '_, impl RowImage, impl RowImage>) -> Result<(), DecodeError> {
         let rows = &mut self.topic.rows;
         rows.keep_key();
         if let Some(key) = &event.key
             && rows.lacks_a_key()
         {
-            rows.read(&mut key.clone(), Part::Key, true, &self.unavailable)?;
+            key.read(rows, Take { part: Part::Key, first_wins: true, unavailable: &self.unavailable })?;
         }
         self.close_deleted(event)
     }
 
-    fn delete_row(&mut self, event: &Event<'_, '_>, key: Option<Scan<'_>>) -> Result<(), DecodeError> {
+    fn delete_row<K: RowImage>(
+        &mut self,
+        event: &Event<'_, '_, K, impl RowImage>,
+        key: Option<&K>,
+    ) -> Result<(), DecodeError> {
         let rows = &mut self.topic.rows;
-        if let Some(mut key) = key {
-            rows.read(&mut key, Part::Key, false, &self.unavailable)?;
+        let take = |part, first_wins| Take { part, first_wins, unavailable: &self.unavailable };
+        if let Some(key) = key {
+            key.read(rows, take(Part::Key, false))?;
         }
-        if let Some(mut before) = event.before.clone() {
-            self.bytes += before.rest().len();
-            rows.read(&mut before, Part::Value, true, &self.unavailable)?;
+        if let Some(before) = &event.before {
+            self.bytes += before.memory_bytes();
+            before.read(rows, take(Part::Value, true))?;
         }
         self.close_deleted(event)
     }
 
-    fn close_deleted(&mut self, event: &Event<'_, '_>) -> Result<(), DecodeError> {
+    fn close_deleted(&mut self, event: &Event<'_, '_, impl RowImage, impl RowImage>) -> Result<(), DecodeError> {
         if self.topic.rows.lacks_a_key() {
             return Err(wanted("a delete does not tell all columns of the key"));
         }
@@ -197,34 +197,35 @@ impl Buffer {
     }
 
     /// An update that may change the key columns that the user names: then the old row goes.
-    fn update(&mut self, event: &Event<'_, '_>) -> Result<(), DecodeError> {
-        let Some([old_key, new_key]) = event.moves(self.topic.key.columns())? else { return self.upsert(event) };
+    fn update(&mut self, event: &Event<'_, '_, impl RowImage, impl RowImage>) -> Result<(), DecodeError> {
+        let Some([before, after]) = event.moves(self.topic.key.columns())? else { return self.upsert(event) };
         self.delete_row(event, None)?;
-        self.other_key(&new_key)?;
+        self.other_key([after, before])?;
         self.upsert(event)?;
-        self.other_key(&old_key)
+        self.other_key([before, after])
     }
 
-    fn upsert(&mut self, event: &Event<'_, '_>) -> Result<(), DecodeError> {
-        let Some(after) = &event.after else { return Err(wanted("want an object as `after`")) };
+    fn upsert(&mut self, event: &Event<'_, '_, impl RowImage, impl RowImage>) -> Result<(), DecodeError> {
+        let Some(after) = &event.after else { return Err(wanted("want a row as `after`")) };
         let rows = &mut self.topic.rows;
+        let take = |part, first_wins| Take { part, first_wins, unavailable: &self.unavailable };
         if event.read == Read::Nothing {
-            rows.read(&mut after.clone(), Part::Value, false, &self.unavailable)?;
+            after.read(rows, take(Part::Value, false))?;
         }
         if let Some(key) = &event.key
             && rows.lacks_a_key()
         {
-            rows.read(&mut key.clone(), Part::Key, true, &self.unavailable)?;
+            key.read(rows, take(Part::Key, true))?;
         }
         rows.close(event.absent, event.leaves_out())?;
-        self.bytes += after.rest().len() + ROW_BYTES;
+        self.bytes += after.memory_bytes() + ROW_BYTES;
         let fingerprint = event.fingerprint(event.op, event.after.as_ref());
         self.changes.push(event.message, event.source, event.op, fingerprint)?;
         self.moved(event)
     }
 
     /// A row that holds nothing. One that tells of a row contradicts itself, and too much would be lost by believing it.
-    fn truncate(&mut self, event: &Event<'_, '_>) -> Result<(), DecodeError> {
+    fn truncate(&mut self, event: &Event<'_, '_, impl RowImage, impl RowImage>) -> Result<(), DecodeError> {
         if event.before.is_some() || event.after.is_some() {
             return Err(wanted("want no row in a truncate event"));
         }
@@ -234,16 +235,23 @@ impl Buffer {
     }
 
     /// Notes the other key of the last row, if its message tells one.
-    fn moved(&mut self, event: &Event<'_, '_>) -> Result<(), DecodeError> {
-        match event.other_key() {
-            Some(key) => self.topic.moved.push(self.changes.len() - 1, &self.topic.rows, key, &self.unavailable),
-            None => Ok(()),
-        }
+    fn moved(&mut self, event: &Event<'_, '_, impl RowImage, impl RowImage>) -> Result<(), DecodeError> {
+        let Some(key) = event.other_key() else { return Ok(()) };
+        let take = Take { part: Part::Key, first_wins: false, unavailable: &self.unavailable };
+        self.topic.moved.push(self.changes.len() - 1, &self.topic.rows, |keys| key.read(keys, take))
     }
 
-    fn other_key(&mut self, key: &str) -> Result<(), DecodeError> {
-        let key = Scan::new(key.as_bytes(), 0).map_err(in_value)?;
-        self.topic.moved.push(self.changes.len() - 1, &self.topic.rows, key, &self.unavailable)
+    /// The other key of the last row: the user's columns, each from the first image that has it.
+    fn other_key<V: RowImage>(&mut self, images: [&V; 2]) -> Result<(), DecodeError> {
+        let take = Take { part: Part::Value, first_wins: false, unavailable: &self.unavailable };
+        let columns = self.topic.key.columns();
+        self.topic.moved.push(self.changes.len() - 1, &self.topic.rows, |keys| {
+            for column in columns {
+                let [first, second] = images;
+                let _ = first.read_column(column, keys, take)? || second.read_column(column, keys, take)?;
+            }
+            Ok(())
+        })
     }
 }
 
@@ -262,30 +270,4 @@ pub(crate) fn in_value(fault: Fault) -> DecodeError {
 
 pub(crate) const fn wanted(reason: &'static str) -> DecodeError {
     DecodeError::Malformed { part: Part::Value, offset: 0, reason }
-}
-
-/// A member of an object, as it stands there.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Member<'a> {
-    /// Name and value.
-    pub(crate) whole: &'a str,
-    pub(crate) value: &'a str,
-}
-
-/// The member of a row's object that is a column.
-pub(crate) fn member<'a>(mut object: Scan<'a>, column: &str) -> Scanned<Option<Member<'a>>> {
-    object.expect(b'{', "want an object")?;
-    let mut first = true;
-    while object.member(first)? {
-        first = false;
-        let start = object.at();
-        let name = object.key()?.to_text()?;
-        object.peek();
-        let from = object.at();
-        object.skip()?;
-        if *name == *column || column_name(&name) == column {
-            return Ok(Some(Member { whole: object.since(start), value: object.since(from) }));
-        }
-    }
-    Ok(None)
 }

@@ -266,7 +266,7 @@ impl Buffer {
         let mut told = Told::by_headers(message, hints)?;
         let source = self.source(message, hints, &mut told);
         let (op, read, absent) = (Op::Delete, Read::Nothing, Absent::NotSent);
-        self.apply(&Event { message, source: &source, op, key, before: None, after: None, read, absent })
+        self.apply(&Event { message, source: &source, op, key, before: None::<Scan<'_>>, after: None, read, absent })
     }
 
     /// The source, by all that is known of it.

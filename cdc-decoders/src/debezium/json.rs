@@ -186,7 +186,7 @@ impl Buffer {
     }
 }
 
-fn no_envelope() -> DecodeError {
+pub(crate) fn no_envelope() -> DecodeError {
     DecodeError::Unsupported {
         what: "a message that is no Debezium envelope".to_owned(),
         why: "it has neither `op` nor `source`; if a transform flattened it, decode its topic as flattened",

@@ -1,21 +1,24 @@
 //! Debezium's change events: the envelope, its schemas, its source blocks; and rows that a transform took out of it.
 //!
-//! Reading order: `settings` (what users say), `json` and `flat` (the decoders), `event` (what a change does to the columns), `buffer`
-//! (what is kept between flushes), `topic` (what is remembered between messages), `envelope` (a message taken apart), `key` (the message
-//! key), `source` and `lsn` (position and identity), `metadata` (what flattening adds to a row), `tombstone` (nulls of flattened topics),
-//! `mongo` and `document`
-//! (documents to rows), `changes` (what stands beside the rows), `moved` (the other keys), `schema` (Connect and Avro schemas), `plan` (how a field is read,
-//! and its Arrow type), `rows` (the columns of the row images), `value` (one value into one column), `inferred` (types from the
+//! Reading order: `settings` (what users say), `event` (what a change does to the columns), `buffer` (what is kept between flushes),
+//! `topic` (what is remembered between messages); the decoders `json` with `envelope` (a message taken apart), `key` (the message key),
+//! `mongo` and `document` (documents to rows), `avro` with `avro_plan`, `flat` with `metadata` (what flattening adds to a row) and
+//! `tombstone` (nulls of flattened topics); `source` and `lsn` (position and identity), `changes` (what stands beside the rows), `moved` (the
+//! other keys), `schema` (Connect and Avro schemas), `plan` (how a field is read, and its Arrow type), `image` (of a row or key in a message),
+//! `rows` (the columns of the row images), `record` (Avro into them), `value` (one value into one column), `inferred` (types from the
 //! values), `unavailable` (what stands for "not sent").
 //!
-//! Not here: registry framing, and the table's own rules.
+//! Not here: registry framing ([`crate::wire`]), and the table's own rules.
 
+mod avro;
+mod avro_plan;
 mod buffer;
 mod changes;
 mod document;
 mod envelope;
 mod event;
 mod flat;
+mod image;
 mod inferred;
 mod json;
 mod key;
@@ -23,7 +26,7 @@ mod lsn;
 mod metadata;
 mod mongo;
 mod moved;
-mod plan;
+mod record;
 mod rows;
 mod schema;
 mod settings;
@@ -33,9 +36,12 @@ mod topic;
 mod unavailable;
 mod value;
 
+use crate::plan;
+
+pub use avro::{DebeziumAvro, DebeziumAvroBuilder};
 pub use flat::{DebeziumFlatJson, DebeziumFlatJsonBuilder};
 pub use json::{DebeziumJson, DebeziumJsonBuilder};
 pub use schema::DeclaredSchema;
-pub use settings::{DebeziumBuilder, Flattened};
+pub use settings::{DebeziumBuilder, Flattened, InAvro, KeyFormat};
 pub use tombstone::Tombstones;
 pub use unavailable::DEFAULT_PLACEHOLDER;

@@ -83,6 +83,6 @@ impl Buffer {
         let row = Some(Scan::new(row.as_bytes(), 0).map_err(in_value)?);
         let (before, after) = if change.op == Op::Delete { (row, None) } else { (None, row) };
         let DocumentChange { message, source, op, .. } = *change;
-        self.apply(&Event { message, source, op, key: None, before, after, read: Read::Nothing, absent })
+        self.apply(&Event { message, source, op, key: None::<Scan<'_>>, before, after, read: Read::Nothing, absent })
     }
 }

@@ -11,9 +11,7 @@ use arrow::datatypes::{Field, Schema};
 use arrow::error::ArrowError;
 
 use super::rows::{Absent, Rows};
-use super::unavailable::Unavailable;
-use crate::error::{DecodeError, Part};
-use crate::scan::Scan;
+use crate::error::DecodeError;
 
 /// The other keys of the buffered rows.
 #[derive(Debug, Default)]
@@ -43,13 +41,12 @@ impl Moved {
         }
     }
 
-    /// Notes the other key of row `row`. One that does not tell all key columns tells none.
+    /// Notes the other key of row `row`, which `read` reads into the open row of the keys' columns. One that does not tell all key columns tells none.
     pub(crate) fn push(
         &mut self,
         row: usize,
         rows: &Rows,
-        mut key: Scan<'_>,
-        unavailable: &Unavailable,
+        read: impl FnOnce(&mut Rows) -> Result<(), DecodeError>,
     ) -> Result<(), DecodeError> {
         let keys = match &mut self.keys {
             Some(keys) => keys,
@@ -59,7 +56,7 @@ impl Moved {
                 self.keys.insert(keys)
             }
         };
-        keys.read(&mut key, Part::Key, false, unavailable)?;
+        read(keys)?;
         if keys.lacks_a_key() {
             keys.clear_open();
             return Ok(());

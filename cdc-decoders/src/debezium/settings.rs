@@ -10,6 +10,7 @@ use super::source::Connector;
 use super::tombstone::Tombstones;
 use super::topic::Plain;
 use crate::error::DecodeError;
+use crate::wire::Framing;
 
 /// What the decoders are told.
 #[derive(Debug, Default)]
@@ -20,6 +21,31 @@ pub(crate) struct Settings {
     pub(crate) placeholder: Option<String>,
     pub(crate) signals: Vec<String>,
     pub(crate) flat: FlatSettings,
+    pub(crate) avro: AvroSettings,
+}
+
+/// What the decoders of Avro are told beside.
+#[derive(Debug, Default)]
+pub(crate) struct AvroSettings {
+    pub(crate) framing: Framing,
+    pub(crate) key_format: KeyFormat,
+    /// The schemas of values and keys without frame.
+    pub(crate) unframed: Option<(String, Option<String>)>,
+}
+
+/// What the message keys are written in; they may differ from the values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum KeyFormat {
+    /// As they show: Avro where they have a registry's frame, or a header names their schema; else JSON.
+    #[default]
+    Auto,
+    /// Avro, framed as the values are.
+    Avro,
+    /// JSON, with or without inline schema.
+    Json,
+    /// Something that holds no columns, as plain text: it is passed over.
+    Opaque,
 }
 
 /// What the decoders of flattened rows are told beside.
@@ -33,6 +59,9 @@ pub(crate) struct FlatSettings {
 
 /// The decoders of flattened rows.
 pub trait Flattened: sealed::Sealed {}
+
+/// The decoders of Avro.
+pub trait InAvro: sealed::Sealed {}
 
 pub(crate) mod sealed {
     /// Only our own decoders.
@@ -140,6 +169,30 @@ impl<D: Flattened> DebeziumBuilder<D> {
     #[must_use]
     pub fn connector(mut self, name: impl Into<String>) -> Self {
         self.settings.flat.connector = Some(name.into());
+        self
+    }
+}
+
+impl<D: InAvro> DebeziumBuilder<D> {
+    /// Where the ids of the schemas stand.
+    #[must_use]
+    pub const fn framing(mut self, framing: Framing) -> Self {
+        self.settings.avro.framing = framing;
+        self
+    }
+
+    /// What the message keys are written in.
+    #[must_use]
+    pub const fn key_format(mut self, format: KeyFormat) -> Self {
+        self.settings.avro.key_format = format;
+        self
+    }
+
+    /// The schemas of values and keys that come without frame ([`Framing::None`], which this sets).
+    #[must_use]
+    pub fn unframed(mut self, value: impl Into<String>, key: Option<String>) -> Self {
+        self.settings.avro.framing = Framing::None;
+        self.settings.avro.unframed = Some((value.into(), key));
         self
     }
 }

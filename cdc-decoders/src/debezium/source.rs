@@ -11,6 +11,7 @@ use hudi_core::change::{MAX_LONG_POSITION, OrderKind, SnapshotPart, StreamPositi
 use super::lsn::{LsnOrder, Lsns, RedoPlace};
 
 use super::envelope::{Guess, Name};
+use crate::avro::Scalar;
 use crate::error::{DecodeError, Part};
 use crate::scan::{Fault, Scan, Scanned, Token};
 
@@ -159,6 +160,11 @@ pub(crate) fn member_number(name: &str) -> Option<u8> {
     names().position(|known| known == name).and_then(|number| u8::try_from(number).ok())
 }
 
+/// Whether a member's value is read.
+pub(crate) fn is_wanted(member: u8) -> bool {
+    matches!(member, CONNECTOR | NAME | SEQUENCE | SNAPSHOT) || !matches!(Source::default().slot(member), Slot::None)
+}
+
 /// Whether a member is the same in most blocks of a topic.
 const fn lasting(member: u8) -> bool {
     matches!(member, CONNECTOR | NAME | VERSION | SNAPSHOT | DB | SCHEMA | TABLE)
@@ -296,6 +302,22 @@ impl<'a> Source<'a> {
             },
         }
         Ok(())
+    }
+
+    /// The same of a value that is not JSON.
+    #[inline]
+    pub(crate) fn read_scalar(&mut self, member: u8, value: Scalar<'a>) {
+        match self.slot(member) {
+            Slot::Number(slot) => *slot = value.integer(),
+            Slot::Text(slot) => *slot = value.text(),
+            Slot::None => match member {
+                CONNECTOR => self.set_connector(value.text().unwrap_or_default()),
+                NAME => self.name = Cow::Borrowed(value.text().unwrap_or_default()),
+                SEQUENCE => self.sequence = value.text(),
+                SNAPSHOT => self.snapshot = snapshot_of(value),
+                _ => {}
+            },
+        }
     }
 
     /// The connector whose position the members are.
@@ -476,6 +498,14 @@ fn snapshot(scan: &mut Scan<'_>) -> Scanned<SnapshotPart> {
     let from = scan.at();
     scan.skip()?;
     Ok(snapshot_part(scan.since(from).trim_matches('"')))
+}
+
+fn snapshot_of(value: Scalar<'_>) -> SnapshotPart {
+    match value {
+        Scalar::Text(text) => snapshot_part(text),
+        Scalar::Boolean(true) => SnapshotPart::Full,
+        _ => SnapshotPart::None,
+    }
 }
 
 fn snapshot_part(text: &str) -> SnapshotPart {

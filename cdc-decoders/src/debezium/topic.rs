@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::Schema;
 
+use super::avro_plan::AvroSchemas;
 use super::document::Documents;
 use super::envelope::{Guess, SchemaText, Wrapper};
 use super::key::Key;
@@ -60,6 +61,7 @@ pub(crate) struct Topic {
     pub(crate) deletes: LastDeletes,
     /// MongoDB: how documents become rows.
     pub(crate) documents: Option<Documents>,
+    pub(crate) avro: AvroSchemas,
     schema: SchemaText,
     /// What the inline schema says; `None`: the last message had none.
     meaning: Option<ValueSchema>,
@@ -122,7 +124,7 @@ impl Topic {
         }
         let mut scan = Scan::new(value, 0).map_err(in_value)?;
         let Some(wrapper) = Wrapper::read(&mut scan).map_err(in_value)? else {
-            let fits = self.meaning.is_none() || self.give_up(None, plain)?;
+            let fits = self.meaning.is_none() || scan.peek() == b'n' || self.give_up(None, plain)?;
             return Ok(fits.then_some(Payload { scan, wrapped: false }));
         };
         let scan = scan.part(wrapper.payload.0, wrapper.payload.1);
@@ -159,9 +161,8 @@ impl Topic {
                 return Ok(None);
             }
             self.documents = Some(Documents::new(plain.declared.as_ref().map(DeclaredSchema::fields)));
-            self.rows = self.own_rows(plain)?;
-            self.set_keys();
-            self.rows.begin();
+            let rows = self.own_rows(plain)?;
+            self.replace_rows(rows);
         }
         Ok(self.documents.as_mut())
     }
@@ -191,11 +192,16 @@ impl Topic {
             Some(ValueSchema::Rows(fields)) => plain.with_told(Rows::from_plan(fields)?),
             _ => self.own_rows(plain)?,
         };
+        self.replace_rows(rows);
+        self.meaning = meaning;
+        Ok(true)
+    }
+
+    /// Gives the columns up for others.
+    pub(crate) fn replace_rows(&mut self, rows: Rows) {
         self.clamped += self.rows.clamped();
         self.rows = rows;
         self.set_keys();
         self.rows.begin();
-        self.meaning = meaning;
-        Ok(true)
     }
 }
