@@ -145,8 +145,8 @@ impl Changes {
 
 /// Tells two changes at one position apart: XXH3 of key, operation and image, as they stand in the message. The same in every
 /// re-delivery, for only the connector's own clock and run differ then.
-pub(crate) fn fingerprint(key: &str, op: Op, image: &str) -> u64 {
+pub(crate) fn fingerprint<T: AsRef<[u8]> + ?Sized>(key: &T, op: Op, image: &T) -> u64 {
     let letter = op.letter().bytes().next().map_or(0, u64::from);
-    let key = XxHash3_64::oneshot_with_seed(letter, key.as_bytes());
-    XxHash3_64::oneshot_with_seed(key, image.as_bytes())
+    let key = XxHash3_64::oneshot_with_seed(letter, key.as_ref());
+    XxHash3_64::oneshot_with_seed(key, image.as_ref())
 }

@@ -25,11 +25,11 @@ use crate::error::{DecodeError, Part};
 use crate::scan::{Fault, Scan, Scanned};
 
 /// Beyond this much, a message waits for a flush: an array's texts must stay below 2^31 bytes.
-const MAX_BUFFERED_BYTES: usize = 1 << 30;
+pub(crate) const MAX_BUFFERED_BYTES: usize = 1 << 30;
 /// What a row takes beside its image, about.
-const ROW_BYTES: usize = 96;
+pub(crate) const ROW_BYTES: usize = 96;
 
-const RUN_ID: &str = "__debezium.context.runId";
+pub(crate) const RUN_ID: &str = "__debezium.context.runId";
 const OLD_KEY: &str = "__debezium.oldkey";
 
 /// Settings of a [`DebeziumJson`].
@@ -88,9 +88,9 @@ impl DebeziumJsonBuilder {
     }
 }
 
-const NO_OLD_KEY: &str = "the source does not send the row before an update, so that a row which changes it would be left behind: \
+pub(crate) const NO_OLD_KEY: &str = "the source does not send the row before an update, so that a row which changes it would be left behind: \
                           use the columns of the message key, or let the source send it (PostgreSQL: REPLICA IDENTITY FULL)";
-const UNTOLD_OLD_KEY: &str = "it is not in the message key, and `before` does not tell what it was, or holds a value that also stands \
+pub(crate) const UNTOLD_OLD_KEY: &str = "it is not in the message key, and `before` does not tell what it was, or holds a value that also stands \
                               there when the source does not know";
 
 /// Whether a value is what PostgreSQL puts for a column that it knows nothing of.
@@ -100,7 +100,8 @@ fn is_a_default(value: &str) -> bool {
 
 /// Decodes Debezium's JSON.
 ///
-/// * `c`, `u`, `r` give a row of `after`; `d` one of the key and what `before` has. A column that the image lacks was not sent.
+/// * `c`, `u`, `r` give a row of `after`, the whole one: a column that it lacks is null. `d` gives one of the key and what
+///   `before` has; a column that it lacks was not sent.
 /// * `t` gives a row of [`Op::Truncate`], which holds nothing and has no key; the key columns stay what they are.
 /// * The columns that the source calls the key are those of the message key. With [`key_columns`](DebeziumJsonBuilder::key_columns)
 ///   other than these, an update that changes them gives two rows, a delete of the old key and the update, if `before` tells it.
@@ -165,13 +166,7 @@ impl Change<'_, '_> {
 
     /// Whether a value may be missing with the placeholder in its place (see [`super::unavailable`]).
     fn leaves_out(&self) -> bool {
-        match (self.source.connector, self.op) {
-            (Connector::Postgres, Op::Insert) => {
-                self.message.headers.is_empty() || self.message.header(OLD_KEY).is_some()
-            }
-            (Connector::Postgres | Connector::Oracle, Op::Insert | Op::Update | Op::Delete) => true,
-            _ => false,
-        }
+        leaves_out(self.message, self.source.connector, self.op)
     }
 }
 
@@ -312,8 +307,8 @@ impl DebeziumJson {
         {
             rows.read(&mut key.clone(), Part::Key, true, &self.unavailable)?;
         }
-        let absent = if change.op == Op::Update { Absent::NotSent } else { Absent::Null };
-        rows.close(absent, change.leaves_out())?;
+        // The image is the whole row: a column that it lacks, the source has no more.
+        rows.close(Absent::Null, change.leaves_out())?;
         self.bytes += after.rest().len() + ROW_BYTES;
         let fingerprint = change.fingerprint(change.op, change.after.as_ref());
         self.changes.push(change.message, change.source, change.op, fingerprint)
@@ -417,15 +412,24 @@ impl Decoder for DebeziumJson {
     }
 }
 
-fn in_value(fault: Fault) -> DecodeError {
+/// Whether a value may be missing in such a change, with the placeholder in its place (see [`super::unavailable`]).
+pub(crate) fn leaves_out(message: &Message<'_>, connector: Connector, op: Op) -> bool {
+    match (connector, op) {
+        (Connector::Postgres, Op::Insert) => message.headers.is_empty() || message.header(OLD_KEY).is_some(),
+        (Connector::Postgres | Connector::Oracle, Op::Insert | Op::Update | Op::Delete) => true,
+        _ => false,
+    }
+}
+
+pub(crate) fn in_value(fault: Fault) -> DecodeError {
     fault.in_part(Part::Value)
 }
 
-const fn wanted(reason: &'static str) -> DecodeError {
+pub(crate) const fn wanted(reason: &'static str) -> DecodeError {
     DecodeError::Malformed { part: Part::Value, offset: 0, reason }
 }
 
-fn no_envelope() -> DecodeError {
+pub(crate) fn no_envelope() -> DecodeError {
     DecodeError::Unsupported {
         what: "a message that is no Debezium envelope".to_owned(),
         why: "it has neither `op` nor `source`; events flattened by a transform are not decoded",
@@ -433,7 +437,7 @@ fn no_envelope() -> DecodeError {
 }
 
 /// The operation of a change; `None` for a message of the source's log.
-fn operation(op: Option<&str>) -> Result<Option<Op>, DecodeError> {
+pub(crate) fn operation(op: Option<&str>) -> Result<Option<Op>, DecodeError> {
     match op {
         Some("c") => Ok(Some(Op::Insert)),
         Some("u") => Ok(Some(Op::Update)),
@@ -469,7 +473,7 @@ fn object<'a>(scan: &Scan<'a>, image: Image) -> Result<Option<Scan<'a>>, DecodeE
 }
 
 /// The value of a column in a row's object, as it stands there.
-fn member<'a>(mut object: Scan<'a>, column: &str) -> Scanned<Option<&'a str>> {
+pub(crate) fn member<'a>(mut object: Scan<'a>, column: &str) -> Scanned<Option<&'a str>> {
     object.expect(b'{', "want an object")?;
     let mut first = true;
     while object.member(first)? {

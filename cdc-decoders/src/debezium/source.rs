@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use hudi_core::change::{MAX_LONG_POSITION, StreamPosition};
 
 use super::envelope::{Guess, Name};
+use crate::avro::Scalar;
 use crate::error::{DecodeError, Part};
 use crate::scan::{Scan, Scanned, Str, Token};
 
@@ -108,6 +109,12 @@ const MEMBERS: &[Name] = &[
 /// Whether a member is the same in most blocks of a topic.
 const fn lasting(member: u8) -> bool {
     matches!(member, CONNECTOR | NAME | VERSION | SNAPSHOT | DB | SCHEMA | TABLE)
+}
+
+/// The number of the member of this name; `None` where nobody wants its value.
+pub(crate) fn member(name: &str) -> Option<u8> {
+    let place = MEMBERS.iter().position(|known| known.name() == name.as_bytes());
+    place.and_then(|place| u8::try_from(place).ok()).filter(|member| *member <= ORD)
 }
 
 /// Reads source blocks: all of a topic are alike, so what stood around the changing values last time is compared, not scanned.
@@ -227,6 +234,31 @@ impl<'a> Source<'a> {
         Ok(())
     }
 
+    /// Takes the value of a member that [`member`] told, from a source block that is not JSON.
+    #[inline]
+    pub(crate) fn put(&mut self, member: u8, value: Scalar<'a>) {
+        let (text, number) = (value.text(), value.integer());
+        match member {
+            CONNECTOR => {
+                self.connector_name = text.unwrap_or_default();
+                self.connector = Connector::parse(self.connector_name);
+            }
+            NAME => self.name = Cow::Borrowed(text.unwrap_or_default()),
+            TS_MS => self.ts_ms = number,
+            SEQUENCE => self.sequence = text.map(Str::plain),
+            LSN => self.lsn = number,
+            FILE => self.file = text,
+            POS => self.pos = number,
+            ROW => self.row = number,
+            SERVER_ID => self.server_id = number,
+            SCN => self.scn = text,
+            COMMIT_SCN => self.commit_scn = text,
+            TX_SEQ => self.tx_seq = number,
+            ORD => self.ord = number,
+            _ => {}
+        }
+    }
+
     /// Who the source says it is, where that can change under one name. MariaDB says 0 in snapshots: nobody.
     pub(crate) fn identity(&self) -> Option<i64> {
         self.server_id.filter(|id| self.connector == Connector::Binlog && *id != 0)
@@ -333,8 +365,12 @@ fn sequence(text: Str<'_>) -> Option<[u64; 2]> {
     let inner = text.raw.strip_prefix('[')?.strip_suffix(']')?;
     let comma = inner.bytes().position(|byte| byte == b',')?;
     let (last_commit, lsn) = (&inner[..comma], inner[comma + 1..].trim_start());
-    let word = |text: &str| match text.strip_prefix("\\\"") {
-        Some(digits) => u64::try_from(decimal(digits.strip_suffix("\\\"")?)?).ok(),
+    // Without the backslashes where the block is not JSON.
+    let word = |text: &str| match text.strip_prefix('\\').unwrap_or(text).strip_prefix('"') {
+        Some(digits) => {
+            let digits = digits.strip_suffix('"')?;
+            u64::try_from(decimal(digits.strip_suffix('\\').unwrap_or(digits))?).ok()
+        }
         None => (text == "null").then_some(0),
     };
     Some([word(last_commit)?, word(lsn)?])

@@ -54,6 +54,8 @@ pub(crate) enum Reading {
     /// An object, or an array of pairs.
     Map(Box<Reading>),
     Struct(Vec<FieldPlan>),
+    /// One of several types, which the value tells: plain text.
+    Mixed,
     /// From the values themselves; the column knows what it is so far.
     Inferred,
     /// The stored column has a type whose values cannot be told without a schema.
@@ -85,7 +87,7 @@ impl Reading {
             Self::Int64 | Self::Micros(_) | Self::IsoTime => DataType::Int64,
             Self::Float32 => DataType::Float32,
             Self::Float64 => DataType::Float64,
-            Self::Text | Self::DecimalText { .. } | Self::VariableScaleDecimal => DataType::Utf8,
+            Self::Text | Self::DecimalText { .. } | Self::VariableScaleDecimal | Self::Mixed => DataType::Utf8,
             Self::Bytes => DataType::Binary,
             Self::Date | Self::IsoDate => DataType::Date32,
             Self::Timestamp(_) | Self::IsoTimestamp | Self::ZonedTimestamp => timestamp_type(),
