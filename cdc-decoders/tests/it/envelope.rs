@@ -72,7 +72,10 @@ fn operations_give_rows() {
     let batch = flush(&mut decoder);
     assert_eq!(batch.ops, [Op::Snapshot, Op::Insert, Op::Update, Op::Delete, Op::Delete]);
     let rows: Vec<_> = (0..5).map(|i| row(&batch, i)).collect();
-    assert_eq!(rows, ["id=1 a=x b=null", "id=2 a=null b=null", "id=2 a=null b=null", "id=2 a=y b=true", "id=3 a=? b=?"]);
+    assert_eq!(
+        rows,
+        ["id=1 a=x b=null", "id=2 a=null b=null", "id=2 a=null b=null", "id=2 a=y b=true", "id=3 a=? b=?"]
+    );
     assert_eq!((&*batch.topic, &*batch.source, &batch.key_columns), ("t", "pg", &vec!["id".to_owned()]));
     let orders = batch.orders.as_primitive::<Int64Type>();
     assert!(orders.is_null(0) && orders.values()[1..] == [34; 4]);
