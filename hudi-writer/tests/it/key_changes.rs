@@ -9,11 +9,12 @@ use arrow::datatypes::{DataType, Field};
 use futures::TryStreamExt;
 use hudi_core::change::{ChangeBatch, Op};
 use hudi_core::layout;
-use hudi_writer::testing::ManualClock;
-use hudi_writer::{Index, NewTable, TableWriter, WriterSettings, check_table};
+use hudi_writer::testing::{Fault, FaultyStore, ManualClock};
+use hudi_writer::{Index, NewTable, Table, TableWriter, WriterBuilder, WriterSettings, check_table};
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
 
+use crate::history::{asleep_or_done, let_others_go_on};
 use crate::model::{Change, Row, Seeded, any_original, batch, commit, moves, rows_of};
 use crate::shop::Shop;
 
@@ -498,5 +499,50 @@ async fn the_halves_of_a_move_may_come_to_two_writers() {
         let rows = rows_of(pair.second.table()).await;
         let name = if leaves_first { named(1, 1) } else { named(1, 9) };
         assert_eq!((rows[&11].1.clone(), rows.contains_key(&1)), (name, false));
+    }
+}
+
+/// Sends changes of a partition until they are committed; a writer that was conflicted opens the table again.
+async fn send(builder: WriterBuilder, changes: Vec<Change>, partition: i32, first: i64) {
+    loop {
+        let mut writer = builder.clone().open().await.unwrap();
+        let taken = writer.write(&in_partition(batch(&changes, first), partition)).unwrap();
+        if taken.covered == changes.len() as u64 {
+            return;
+        }
+        let _ = writer.commit(&any_original).await;
+    }
+}
+
+#[tokio::test]
+async fn a_memory_that_another_writer_changed_meanwhile_is_not_overwritten() {
+    let [leaves, comes] = moves(1, 11, 10);
+    let [leaves_too, comes_too] = moves(2, 12, 10);
+    let by_first = vec![Change::new(Op::Update, 1, 9), leaves, Change::new(Op::Update, 2, 9), leaves_too];
+    let by_second = vec![comes, comes_too, Change::new(Op::Insert, 40, 11)];
+    for at in 0..64 {
+        let inner: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+        let clock = Arc::new(ManualClock::default());
+        let settings = WriterSettings { lock_wait_ms: 100_000_000, ..WriterSettings::default() };
+        let builder = |store: &Arc<dyn ObjectStore>, name: &str| {
+            let builder = TableWriter::builder(format!("memory:///meanwhile/{at}/{name}"));
+            builder.store(Arc::clone(store), "t").clock(clock.clone()).settings(settings.clone())
+        };
+        let table = NewTable::new("t", ["id"]).index(bucket(64));
+        let mut writer = builder(&inner, "").create(&table).await.unwrap();
+        commit_by(&mut writer, &inserts(0..6), 0, 0).await;
+        let sleepy = FaultyStore::new(Arc::clone(&inner), at, Fault::Sleeps);
+        let sleepy_store: Arc<dyn ObjectStore> = Arc::new(sleepy.clone());
+        let first = tokio::spawn(send(builder(&sleepy_store, "first"), by_first.clone(), 0, 6));
+        asleep_or_done(&sleepy, &first).await;
+        let second = tokio::spawn(send(builder(&inner, "second"), by_second.clone(), 1, 0));
+        let_others_go_on().await;
+        sleepy.release().await;
+        (first.await.unwrap(), second.await.unwrap());
+        let table = Table::open_in(Arc::clone(&inner), "t", "memory:///meanwhile").await.unwrap();
+        let names: Vec<_> = rows_of(&table).await.into_iter().map(|(id, row)| (id, row.1)).collect();
+        let want = [(0, named(0, 1)), (3, named(3, 1)), (4, named(4, 1)), (5, named(5, 1)), (11, named(1, 9))];
+        let want = want.into_iter().chain([(12, named(2, 9)), (40, named(40, 11))]);
+        assert_eq!(names, want.collect::<Vec<_>>(), "asleep at call {at}");
     }
 }
