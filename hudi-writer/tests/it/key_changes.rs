@@ -4,14 +4,18 @@ use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
+use arrow::array::{ArrayRef, Int64Array, StringArray, StructArray};
+use arrow::datatypes::{DataType, Field};
 use futures::TryStreamExt;
 use hudi_core::change::{ChangeBatch, Op};
 use hudi_core::layout;
-use hudi_writer::{Index, NewTable, TableWriter, check_table};
+use hudi_writer::testing::{Fault, FaultyStore, ManualClock};
+use hudi_writer::{Index, NewTable, Table, TableWriter, WriterBuilder, WriterSettings, check_table};
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
 
-use crate::model::{Change, Row, Seeded, any_original, batch, moves, rows_of};
+use crate::history::{asleep_or_done, let_others_go_on};
+use crate::model::{Change, Row, Seeded, any_original, batch, commit, moves, rows_of};
 use crate::shop::Shop;
 
 fn bucket(buckets: u32) -> Index {
@@ -302,5 +306,243 @@ async fn rows_that_move_by_several_partitions_end_as_at_the_source() {
     for seed in 0..80 {
         let tables = tables();
         history(seed, &tables[seed as usize % tables.len()]).await;
+    }
+}
+
+/// Writes and commits changes that came by a partition; how many became dead letters, and how many moves were forgotten.
+async fn commit_by(writer: &mut TableWriter, changes: &[Change], partition: i32, offset: i64) -> (u64, u64) {
+    let _ = writer.write(&in_partition(batch(changes, offset), partition)).unwrap();
+    let committed = commit(writer).await;
+    (committed.dead_letters, committed.forgotten_moves)
+}
+
+#[tokio::test]
+async fn what_falls_out_of_the_window_is_told_and_its_insert_is_a_dead_letter() {
+    let clock = Arc::new(ManualClock::default());
+    // Nobody sleeps, which would move the clock.
+    let sole_writer = true;
+    let settings =
+        WriterSettings { row_memory_rows: 2, row_memory_ms: 60_000, sole_writer, ..WriterSettings::default() };
+    let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    let builder = TableWriter::builder("memory:///window").store(store, "t").clock(clock.clone()).settings(settings);
+    let mut writer = builder.create(&NewTable::new("t", ["id"])).await.unwrap();
+    assert_eq!(commit_by(&mut writer, &inserts(0..9), 0, 0).await, (0, 0));
+    let leave = |ids: std::ops::Range<i64>| ids.map(|id| Change::leaves(id, id + 10, 20)).collect::<Vec<_>>();
+    // By number: the third is one too many, and the oldest goes.
+    assert_eq!(commit_by(&mut writer, &leave(0..1), 0, 9).await, (0, 0));
+    clock.advance(1000);
+    assert_eq!(commit_by(&mut writer, &leave(1..3), 0, 10).await, (0, 1));
+    let come = |id: i64| [Change::comes(id + 10, id, 20)];
+    assert_eq!(commit_by(&mut writer, &come(0), 1, 0).await, (1, 0));
+    assert_eq!(commit_by(&mut writer, &come(1), 1, 1).await, (0, 0));
+    // By time.
+    clock.advance(61_000);
+    assert_eq!(commit_by(&mut writer, &[Change::new(Op::Insert, 50, 21)], 0, 12).await, (0, 1));
+    assert_eq!(commit_by(&mut writer, &come(2), 1, 2).await, (1, 0));
+    assert_eq!(writer.committed().memory, None);
+    let rows = rows_of(writer.table()).await;
+    assert_eq!((rows[&11].1.clone(), rows.contains_key(&10), rows.contains_key(&12)), (named(1, 1), false, false));
+}
+
+#[tokio::test]
+async fn an_insert_whose_old_row_nobody_knows_is_a_dead_letter() {
+    for table in tables() {
+        let mut shop = Shop::new(&table).await;
+        shop.commit(&inserts(0..3)).await;
+        shop.write(&moves(77, 78, 10));
+        assert_eq!(commit(&mut shop.writer).await.dead_letters, 1);
+        // The old key is another row's since: its values are not the moved one's.
+        shop.commit(&[Change::new(Op::Delete, 1, 11), Change::new(Op::Insert, 1, 30)]).await;
+        shop.write(&[Change::comes(79, 1, 20)]);
+        assert_eq!(commit(&mut shop.writer).await.dead_letters, 1);
+        shop.assert_is_model().await;
+    }
+}
+
+#[tokio::test]
+async fn a_truncate_between_the_halves_of_a_move_ends_it() {
+    for table in tables() {
+        let mut shop = Shop::new(&table).await;
+        let rows: Vec<Change> = inserts(0..6).into_iter().map(|row| row.at(1)).collect();
+        shop.commit(&rows).await;
+        shop.commit(&[Change::leaves(1, 11, 10).at(10), Change::comes(12, 2, 11).at(11)]).await;
+        shop.commit(&[Change::truncate(20)]).await;
+        assert_eq!(shop.memories(), Vec::<String>::new());
+        let late = [Change::comes(11, 1, 10).at(10), Change::leaves(2, 12, 11).at(11)];
+        let committed = shop.commit(&late).await;
+        assert_eq!((committed.ignored_changes, committed.dead_letters, shop.model.rows().len()), (2, 0, 0));
+        // Both in one commit with the truncate: what is from before takes nothing with it.
+        shop.commit(&[Change::new(Op::Insert, 1, 30).at(30)]).await;
+        shop.write(&[Change::truncate(40), Change::leaves(1, 11, 50).at(50), Change::comes(11, 1, 50).at(50)]);
+        shop.model.commit(&[Change::truncate(40)]);
+        assert_eq!(commit(&mut shop.writer).await.dead_letters, 1);
+        shop.assert_is_model().await;
+    }
+}
+
+#[tokio::test]
+async fn halves_that_are_sent_again_change_nothing() {
+    for table in tables() {
+        let mut shop = Shop::new(&table).await;
+        shop.commit(&inserts(0..6)).await;
+        let both = moves(1, 11, 10);
+        shop.commit(&both).await;
+        // By the connector that was restarted: known by its place. By another partition: by order.
+        let mut again = batch(&both, 6);
+        (again.run, again.offsets) = (Some("run 2".into()), vec![20, 21]);
+        assert_eq!(shop.writer.write(&again).unwrap().redelivered, 2);
+        for change in &both {
+            assert_eq!(commit_by(&mut shop.writer, std::slice::from_ref(change), 1, change.id).await, (0, 0));
+            assert_eq!((shop.memories(), shop.writer.committed().memory.clone()), (vec![], None));
+            shop.assert_is_model().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_move_goes_to_another_partition_whose_column_is_part_of_the_key() {
+    for index in [Index::Simple, bucket(2)] {
+        for cut in [false, true] {
+            let table = NewTable::new("t", ["region", "id"]).partition_by(["region"]).index(index);
+            let mut shop = Shop::new(&table).await;
+            shop.commit(&(0..6).map(|id| Change::new(Op::Insert, id, 1).in_region("a")).collect::<Vec<_>>()).await;
+            let leaves = Change::leaves(1, 1, 10).in_region("a");
+            let comes = Change::comes(1, 1, 10).in_region("b");
+            for (half, other) in [(leaves, ("b", 1)), (comes, ("a", 1))] {
+                let sent = with_regions(batch(std::slice::from_ref(&half), shop.offset), &[Some(other)]);
+                assert_eq!(shop.writer.write(&sent).unwrap().refused, []);
+                shop.offset += 1;
+                if cut {
+                    commit(&mut shop.writer).await;
+                }
+            }
+            let _ = shop.writer.commit(&any_original).await.unwrap();
+            let rows = rows_of(shop.writer.table()).await;
+            assert_eq!((rows.len(), rows[&1].clone()), (6, ("b".to_owned(), named(1, 1), Some(100))));
+            assert_eq!(check_table(shop.writer.table()).await.unwrap().problems, Vec::<String>::new());
+        }
+    }
+}
+
+/// The batch with keys of region and id.
+fn with_regions(mut sent: ChangeBatch, others: &[Option<(&str, i64)>]) -> ChangeBatch {
+    let regions: ArrayRef =
+        Arc::new(others.iter().map(|other| other.map(|(region, _)| region)).collect::<StringArray>());
+    let ids: ArrayRef = Arc::new(others.iter().map(|other| other.map(|(_, id)| id)).collect::<Int64Array>());
+    let fields = [Field::new("region", DataType::Utf8, true), Field::new("id", DataType::Int64, true)];
+    sent.key_columns = vec!["region".to_owned(), "id".to_owned()];
+    sent.other_keys = Some(StructArray::new(fields.to_vec().into(), vec![regions, ids], None));
+    sent
+}
+
+#[tokio::test]
+async fn a_partition_column_that_was_not_sent_goes_with_the_row() {
+    let table = NewTable::new("t", ["id"]).partition_by(["region"]);
+    for first_leaves in [true, false] {
+        let mut shop = Shop::new(&table).await;
+        shop.commit(&(0..3).map(|id| Change::new(Op::Insert, id, 1).in_region("a")).collect::<Vec<_>>()).await;
+        let [leaves, comes] = moves(1, 11, 10);
+        let comes = comes.without_region();
+        if first_leaves {
+            shop.write(&[leaves]);
+            commit(&mut shop.writer).await;
+            shop.write(&[comes]);
+            commit(&mut shop.writer).await;
+        } else {
+            shop.write(&[comes]);
+            commit(&mut shop.writer).await;
+            // The old row went elsewhere before it left.
+            shop.write(&[Change::new(Op::Update, 1, 9).in_region("b")]);
+            commit(&mut shop.writer).await;
+            shop.write(&[leaves]);
+            commit(&mut shop.writer).await;
+        }
+        let rows = rows_of(shop.writer.table()).await;
+        let (region, name) = if first_leaves { ("a", named(1, 1)) } else { ("b", named(1, 9)) };
+        assert_eq!(rows[&11], (region.to_owned(), name, Some(100)));
+        assert_eq!(check_table(shop.writer.table()).await.unwrap().problems, Vec::<String>::new());
+    }
+}
+
+/// Two writers of one pipeline, each with a partition of its own.
+struct Pair {
+    first: TableWriter,
+    second: TableWriter,
+}
+
+impl Pair {
+    async fn new(name: &str) -> Self {
+        let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+        let builder = || TableWriter::builder(format!("memory:///{name}")).store(Arc::clone(&store), "t");
+        let table = NewTable::new("t", ["id"]).index(bucket(64));
+        let mut first = builder().create(&table).await.unwrap();
+        commit_by(&mut first, &inserts(0..6), 0, 0).await;
+        Self { first, second: builder().open().await.unwrap() }
+    }
+}
+
+#[tokio::test]
+async fn the_halves_of_a_move_may_come_to_two_writers() {
+    for leaves_first in [true, false] {
+        let mut pair = Pair::new(&format!("halves/{leaves_first}")).await;
+        let [leaves, comes] = moves(1, 11, 10);
+        if leaves_first {
+            commit_by(&mut pair.first, &[leaves], 0, 6).await;
+            assert_eq!(commit_by(&mut pair.second, &[comes], 1, 0).await, (0, 0));
+        } else {
+            assert_eq!(commit_by(&mut pair.second, &[comes], 1, 0).await, (0, 0));
+            commit_by(&mut pair.first, &[Change::new(Op::Update, 1, 9), leaves], 0, 6).await;
+        }
+        // Whoever comes next finds the memory as it is.
+        commit_by(&mut pair.second, &[Change::new(Op::Insert, 40, 11)], 1, 5).await;
+        assert_eq!(pair.second.committed().memory, None);
+        let rows = rows_of(pair.second.table()).await;
+        let name = if leaves_first { named(1, 1) } else { named(1, 9) };
+        assert_eq!((rows[&11].1.clone(), rows.contains_key(&1)), (name, false));
+    }
+}
+
+/// Sends changes of a partition until they are committed; a writer that was conflicted opens the table again.
+async fn send(builder: WriterBuilder, changes: Vec<Change>, partition: i32, first: i64) {
+    loop {
+        let mut writer = builder.clone().open().await.unwrap();
+        let taken = writer.write(&in_partition(batch(&changes, first), partition)).unwrap();
+        if taken.covered == changes.len() as u64 {
+            return;
+        }
+        let _ = writer.commit(&any_original).await;
+    }
+}
+
+#[tokio::test]
+async fn a_memory_that_another_writer_changed_meanwhile_is_not_overwritten() {
+    let [leaves, comes] = moves(1, 11, 10);
+    let [leaves_too, comes_too] = moves(2, 12, 10);
+    let by_first = vec![Change::new(Op::Update, 1, 9), leaves, Change::new(Op::Update, 2, 9), leaves_too];
+    let by_second = vec![comes, comes_too, Change::new(Op::Insert, 40, 11)];
+    for at in 0..64 {
+        let inner: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+        let clock = Arc::new(ManualClock::default());
+        let settings = WriterSettings { lock_wait_ms: 100_000_000, ..WriterSettings::default() };
+        let builder = |store: &Arc<dyn ObjectStore>, name: &str| {
+            let builder = TableWriter::builder(format!("memory:///meanwhile/{at}/{name}"));
+            builder.store(Arc::clone(store), "t").clock(clock.clone()).settings(settings.clone())
+        };
+        let table = NewTable::new("t", ["id"]).index(bucket(64));
+        let mut writer = builder(&inner, "").create(&table).await.unwrap();
+        commit_by(&mut writer, &inserts(0..6), 0, 0).await;
+        let sleepy = FaultyStore::new(Arc::clone(&inner), at, Fault::Sleeps);
+        let sleepy_store: Arc<dyn ObjectStore> = Arc::new(sleepy.clone());
+        let first = tokio::spawn(send(builder(&sleepy_store, "first"), by_first.clone(), 0, 6));
+        asleep_or_done(&sleepy, &first).await;
+        let second = tokio::spawn(send(builder(&inner, "second"), by_second.clone(), 1, 0));
+        let_others_go_on().await;
+        sleepy.release().await;
+        (first.await.unwrap(), second.await.unwrap());
+        let table = Table::open_in(Arc::clone(&inner), "t", "memory:///meanwhile").await.unwrap();
+        let names: Vec<_> = rows_of(&table).await.into_iter().map(|(id, row)| (id, row.1)).collect();
+        let want = [(0, named(0, 1)), (3, named(3, 1)), (4, named(4, 1)), (5, named(5, 1)), (11, named(1, 9))];
+        let want = want.into_iter().chain([(12, named(2, 9)), (40, named(40, 11))]);
+        assert_eq!(names, want.collect::<Vec<_>>(), "asleep at call {at}");
     }
 }
