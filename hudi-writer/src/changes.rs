@@ -27,6 +27,8 @@ pub(crate) struct ChangeSet {
     pub(crate) origins: Origins,
     /// How many changes more there were: from before a truncate.
     pub(crate) covered: u64,
+    /// The last of the changes is no change of a row of its own: stored rows become it that a truncate covers.
+    pub(crate) mark: Option<u32>,
 }
 
 /// Where changes came from, run by run.
@@ -60,6 +62,11 @@ impl Origins {
 }
 
 impl ChangeSet {
+    /// The changes that came.
+    pub(crate) fn rows(&self) -> std::ops::Range<u32> {
+        0..self.mark.unwrap_or(self.ops.len() as u32)
+    }
+
     /// The changes as they are folded.
     pub(crate) fn to_fold(&self) -> Changes<'_> {
         Changes { ops: &self.ops, orders: &self.orders, unsent: &self.unsent }

@@ -116,6 +116,7 @@ impl Changes {
             run: head.run,
             key_columns,
             rows,
+            whole_schema: false,
             ops: taken.ops,
             orders,
             unsent,

@@ -104,6 +104,7 @@ fn is_a_default(value: &str) -> bool {
 /// * `t` gives a row of [`Op::Truncate`], which holds nothing and has no key; the key columns stay what they are.
 /// * The columns that the source calls the key are those of the message key. With [`key_columns`](DebeziumJsonBuilder::key_columns)
 ///   other than these, an update that changes them gives two rows, a delete of the old key and the update, if `before` tells it.
+/// * Without any key an update gives two rows as well, a delete of `before` and the update: all of its values tell the row.
 /// * A message key must be a JSON object, or null; one that is other JSON is passed over if the user names the key columns.
 /// * Columns are named as the source names them, letters that no table can have made `_`.
 ///
@@ -300,11 +301,15 @@ impl DebeziumJson {
 
     fn upsert(&mut self, change: &Change<'_, '_>) -> Result<(), DecodeError> {
         let Some(after) = &change.after else { return Err(wanted("want an object as `after`")) };
-        if change.op == Op::Update && self.topic.key.overridden() && self.moves(change)? {
+        let leaves = change.op == Op::Update && self.leaves_its_row(change)?;
+        if leaves {
+            if change.after_is_read {
+                self.topic.rows.clear_open();
+            }
             self.delete_row(change, None)?;
         }
         let rows = &mut self.topic.rows;
-        if !change.after_is_read {
+        if leaves || !change.after_is_read {
             rows.read(&mut after.clone(), Part::Value, false, &self.unavailable)?;
         }
         if let Some(key) = &change.key
@@ -354,6 +359,14 @@ impl DebeziumJson {
         Ok(())
     }
 
+    /// Whether an update needs a delete before it: it changes the user's key columns, or there is no key, and what the row was tells it.
+    fn leaves_its_row(&self, change: &Change<'_, '_>) -> Result<bool, DecodeError> {
+        if self.topic.key.columns().is_empty() {
+            return Ok(change.before.is_some());
+        }
+        Ok(self.topic.key.overridden() && self.moves(change)?)
+    }
+
     /// Whether an update changes the user's key columns.
     fn moves(&self, change: &Change<'_, '_>) -> Result<bool, DecodeError> {
         let (Some(before), Some(after)) = (&change.before, &change.after) else { return Ok(false) };
@@ -401,7 +414,8 @@ impl Decoder for DebeziumJson {
             DecodeError::schema("(batch)", e.to_string())
         })?;
         let keys = self.topic.key.columns_of_batch(self.key_columns.as_deref());
-        Ok(Some(self.changes.finish(Arc::clone(&self.topic.name), keys, rows, unsent)))
+        let batch = self.changes.finish(Arc::clone(&self.topic.name), keys, rows, unsent);
+        Ok(Some(ChangeBatch { whole_schema: self.topic.meaning().is_some(), ..batch }))
     }
 
     fn buffered_rows(&self) -> usize {
