@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![allow(clippy::disallowed_methods, reason = "several writers at once are tasks here; only the library spawns none")]
 
+mod columns;
 mod commits;
 mod crashes;
 mod gates;
