@@ -61,10 +61,15 @@ fn row_keys(source_key: &[String], batch: &ChangeBatch) -> Result<Option<StringA
     spec.record_keys(&batch.rows).map(|keys| Some(keys.keys)).map_err(format)
 }
 
+/// The change's place in the source's stream order. That of a snapshot row is not its own.
+fn place(batch: &ChangeBatch, row: usize) -> Option<StreamPosition> {
+    batch.positions[row].filter(|_| batch.ops[row] != Op::Snapshot)
+}
+
 fn write_key(batch: &ChangeBatch, row: usize, row_key: &str, epoch: u8, ordinal: u32, to: &mut StringBuilder) {
     // Writing to a builder in memory cannot fail.
     let _ = write!(to, "{}|{row_key}|", batch.source);
-    let _ = match batch.positions[row] {
+    let _ = match place(batch, row) {
         Some(position) => write!(to, "{epoch:02x}{position}"),
         None => write!(to, "{}/{}@{}", batch.topic, batch.partitions[row], batch.offsets[row]),
     };
@@ -81,7 +86,7 @@ struct Ordinals<'a> {
 
 impl Ordinals<'_> {
     fn next(&mut self, row: usize) -> u32 {
-        let Some(position) = self.batch.positions[row] else { return 0 };
+        let Some(position) = place(self.batch, row) else { return 0 };
         let (partition, fingerprint) = (self.batch.partitions[row], self.batch.fingerprints[row]);
         let (furthest, counts) = self.at.entry(partition).or_insert_with(|| (position, vec![]));
         if position > *furthest {

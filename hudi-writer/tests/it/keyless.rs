@@ -121,7 +121,9 @@ async fn a_delete_removes_one_of_equal_rows_and_an_update_changes_one() {
                     }
                     _ => {
                         letters += u64::from(at.is_none());
-                        at.map(|at| list[at] = after.clone());
+                        if let Some(at) = at {
+                            list[at] = after.clone();
+                        }
                         one(&[(Op::Delete, before), (Op::Update, after)], offset)
                     }
                 };

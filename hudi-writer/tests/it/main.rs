@@ -5,6 +5,7 @@
 mod columns;
 mod commits;
 mod crashes;
+mod every_change;
 mod gates;
 mod history;
 mod keyless;
@@ -17,6 +18,7 @@ mod requests;
 mod s3;
 mod shop;
 mod sleepers;
+mod soft_deletes;
 mod truncates;
 mod upserts;
 mod writers;
