@@ -32,6 +32,8 @@ pub(crate) struct ChangeSet {
     pub(crate) origins: Origins,
     /// How many changes more there were: from before a truncate.
     pub(crate) covered: u64,
+    /// One of the changes is no change of a row of its own: stored rows become it that a truncate covers.
+    pub(crate) mark: Option<u32>,
 }
 
 /// For each change of a row whose key changed, the other one: for a delete the key that the row has from then on, for an
@@ -107,6 +109,11 @@ impl hashbrown::Equivalent<Spot> for SpotRef<'_> {
 }
 
 impl ChangeSet {
+    /// The changes that came.
+    pub(crate) fn rows(&self) -> impl Iterator<Item = u32> + use<'_> {
+        (0..self.ops.len() as u32).filter(|change| Some(*change) != self.mark)
+    }
+
     /// Where the row of a change belongs; `by_key`: rows are found by their key, whatever their partition.
     pub(crate) fn spot(&self, change: u32, by_key: bool) -> SpotRef<'_> {
         let partition = if by_key { "" } else { self.partitions.value(change as usize) };

@@ -19,6 +19,7 @@ use hudi_core::properties::keys;
 use hudi_core::schema::avro;
 use hudi_core::timeline::Timeline;
 
+use crate::buffer::Shape;
 use crate::changes::ChangeSet;
 use crate::commit::{ATTEMPT_KEY, Completed, Inflight, Requested, Scope, heal, request, undo_left_behind};
 use crate::components::Components;
@@ -33,7 +34,7 @@ use crate::plan::{Plan, PlannedFile, Planner};
 use crate::positions::Positions;
 use crate::remembered::{Remembered, remove_superseded};
 use crate::session::Session;
-use crate::settings::Index;
+use crate::settings::{Index, Mode};
 use crate::store::Created;
 use crate::table::{self, History, Table};
 
@@ -117,8 +118,8 @@ impl Flush<'_> {
             self.session.memory = Remembered::load(&parts, &self.positions.checkpoint).await?;
         }
         self.session.table.timeline = timeline;
-        // What a truncate covers is replaced.
-        let truncates = self.session.buffer.truncation().is_some();
+        // What a truncate covers is replaced, unless it is kept.
+        let truncates = self.session.buffer.truncation().is_some() && self.session.mode != Mode::SoftDelete;
         let action = if truncates { Action::ReplaceCommit } else { Action::Commit };
         request(&parts, &self.session.table.timeline, action).await.map(Ok)
     }
@@ -167,8 +168,14 @@ impl Flush<'_> {
             _ => Arc::new(Schema::empty()),
         };
         let kind = columns.field_with_name(columns::ORDER).ok().and_then(|f| OrderKind::of(f.data_type()));
-        let (buffer, table_columns) = (std::mem::take(&mut session.buffer), Arc::clone(&columns));
-        let join = move || buffer.into_change_set(&table_columns, kind.unwrap_or(OrderKind::Long));
+        let shape = Shape {
+            columns: Arc::clone(&columns),
+            kind: kind.unwrap_or(OrderKind::Long),
+            mode: session.mode,
+            key: session.keys.record_key_fields.clone(),
+        };
+        let buffer = std::mem::take(&mut session.buffer);
+        let join = move || buffer.into_change_set(&shape);
         let changes = Arc::new(session.parts.compute.run(join).await?);
         if changes.ops.is_empty() && truncation.is_none() {
             let plan = Plan { ignored: changes.covered, ..Plan::default() };
@@ -181,6 +188,7 @@ impl Flush<'_> {
             changes: &changes,
             index: session.index,
             keys: &session.keys,
+            mode: session.mode,
             target_file_bytes: session.parts.settings.target_file_bytes,
             order_column: columns.index_of(columns::ORDER).map_err(Error::columns("plan", "a commit"))?,
             deletes_must_be_found: table::is_immutable(&session.table.properties)
@@ -202,8 +210,10 @@ impl Flush<'_> {
     fn bury(&mut self, changes: &ChangeSet, plan: &Plan) -> Result<()> {
         let unfilled = "the change lacks columns that the source did not send, and no stored row has them";
         let not_found = "no such key in the partition that the delete's before-image names";
+        let unmatched = "no row is what this one was before the change, and the table has no key that tells it: name the key's \
+                         columns with --key when it is made";
         let reasons = plan.unfilled.iter().map(|c| (c, unfilled)).chain(plan.not_found.iter().map(|c| (c, not_found)));
-        for (change, reason) in reasons {
+        for (change, reason) in reasons.chain(plan.unmatched.iter().map(|c| (c, unmatched))) {
             let lost = || Error::corrupt("changes", "a change without an origin");
             let origin = &changes.origins.of(*change).ok_or_else(lost)?;
             let original = (self.originals)(origin).ok_or_else(|| {

@@ -12,6 +12,7 @@
 //! The library spawns no task; columns are computed on a bounded blocking pool ([`Compute`]), and time and ids come from a
 //! [`Clock`].
 
+mod arrivals;
 mod buffer;
 mod builder;
 mod changes;
@@ -24,8 +25,10 @@ mod compute;
 mod cow;
 mod error;
 mod file;
+mod fit;
 mod flush;
 mod fold;
+mod images;
 mod index;
 mod keying;
 mod lock;
@@ -37,9 +40,11 @@ mod placing;
 mod plan;
 mod positions;
 mod read;
+mod recorded;
 mod remembered;
 mod session;
 mod settings;
+mod settled;
 mod store;
 mod table;
 #[cfg(any(test, feature = "testing"))]
@@ -58,7 +63,8 @@ pub use lock::{Attempt, HeldLock, Lock};
 pub use outcome::{CommitOutcome, Committed, Refused, Taken};
 pub use read::{DataFile, ReadOptions};
 pub use settings::{
-    FileCompression, ForeignMetadataTable, ForeignPending, Index, NewTable, SourceWentBack, WriterSettings,
+    FileCompression, ForeignMetadataTable, ForeignPending, Index, Mode, NewTable, OnSchemaConflict, SourceWentBack,
+    WriterSettings,
 };
 pub use store::{Encryption, RequestCounts, StoreSettings};
 pub use table::Table;

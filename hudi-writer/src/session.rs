@@ -7,7 +7,7 @@ use hudi_core::key::KeySpec;
 use crate::buffer::Buffer;
 use crate::components::Components;
 use crate::remembered::Remembered;
-use crate::settings::Index;
+use crate::settings::{Index, Mode};
 use crate::table::Table;
 
 /// The table as it stands, and what waits to be committed to it.
@@ -17,6 +17,7 @@ pub(crate) struct Session {
     pub(crate) table: Table,
     pub(crate) keys: KeySpec,
     pub(crate) index: Index,
+    pub(crate) mode: Mode,
     /// The table's columns once the buffered changes are in it.
     pub(crate) columns: Option<SchemaRef>,
     pub(crate) buffer: Buffer,

@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::fold::Carried;
 use crate::index::Found;
 use crate::plan::{PlannedFile, Planner};
-use crate::settings::Index;
+use crate::settings::{Index, Mode};
 use crate::table::Table;
 
 /// Where rows of some keys are stored.
@@ -40,7 +40,7 @@ impl Whereabouts {
 
     fn add(&mut self, numbers: &[usize], files: Vec<PlannedFile>, found: Vec<Found>) -> Result<()> {
         for (file, found) in files.into_iter().zip(found) {
-            let is_gone = |row: &u64| found.gone.as_ref().is_some_and(|gone| gone.binary_search(row).is_ok());
+            let is_gone = |row: &u64| found.covered.as_ref().is_some_and(|covered| covered.binary_search(row).is_ok());
             for (entry, (id, _)) in found.rows.iter().enumerate().filter(|(_, (_, row))| !is_gone(row)) {
                 let place = &mut self.at[numbers[*id as usize]];
                 if place.replace((self.found.len(), entry)).is_some() {
@@ -115,10 +115,11 @@ impl Planner<'_> {
         let numbers = (0..keys.len() as u32).collect();
         let keys = self.compute.run(move || Ok(Arc::new(KeyTable::new(&keys, numbers)))).await?;
         let mut found = self.look_up_all(&files, &keys).await?;
-        if let Some(truncation) = self.truncation {
+        // Where deleted rows are kept, a truncated one still has its values.
+        if let Some(truncation) = self.truncation.filter(|_| self.mode != Mode::SoftDelete) {
             for (file, found) in files.iter().zip(&mut found) {
                 let Some(stored) = file.stored.as_ref().filter(|_| !found.rows.is_empty()) else { continue };
-                found.gone = match left_of(self.store, self.compute, &stored.footer, truncation).await? {
+                found.covered = match left_of(self.store, self.compute, &stored.footer, truncation, false).await? {
                     Left::All => None,
                     Left::Without(rows) => Some(rows.into()),
                     Left::Nothing => Some(found.rows.iter().map(|(_, row)| *row).collect()),

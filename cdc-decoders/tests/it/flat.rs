@@ -493,7 +493,13 @@ fn stream(mut decoder: Box<dyn Decoder>, records: &[Record]) -> Stream {
         let Some(batch) = decoder.flush().unwrap() else { return };
         batch.validate().unwrap();
         let table = batch.topic.rsplit('.').next().unwrap().to_owned();
-        for row in 0..batch.num_rows() {
+        // What a row without a key was before an update, no flattened message tells.
+        let is_old = |row: &usize| {
+            batch.key_columns.is_empty()
+                && batch.ops.get(row + 1) == Some(&Op::Update)
+                && batch.origin(*row) == batch.origin(row + 1)
+        };
+        for row in (0..batch.num_rows()).filter(|row| !is_old(row)) {
             let change = change(&batch, row);
             stream.entry((table.clone(), format!("{:?}", change.key))).or_default().push(change);
         }

@@ -45,6 +45,7 @@ impl Decoder for Letters {
             run: None,
             key_columns: if changes[0].1 { vec!["id".to_owned()] } else { vec![] },
             rows: RecordBatch::try_from_iter_with_nullable([("id", ids, true)]).unwrap(),
+            whole_schema: false,
             ops: changes.iter().map(|(op, ..)| *op).collect(),
             orders: Arc::new(Int64Array::from(offsets.clone())),
             unsent: vec![None],

@@ -18,15 +18,16 @@ impl Checkpoint {
     /// What this checkpoint becomes where another writer of the pipeline committed `newest` since both began at `base`:
     /// theirs, but for the partitions that ours dealt with.
     ///
-    /// `None` where both dealt with the same: a partition, a truncate, an epoch, an arrival, the row memory. Ours must be
-    /// done anew then.
+    /// `None` where both dealt with the same: a partition, a truncate, an epoch, the row memory. Ours must be done anew then.
+    /// Arrivals are those of the one that counted further: rows of different partitions are not compared, and what comes next
+    /// is above both.
     #[must_use]
     pub fn joined(&self, base: &Self, newest: &Self) -> Option<Self> {
         let ours = self.moved_since(base);
         let stood = |(topic, partition): &(&str, i32)| {
             newest.next_offset(topic, *partition) == base.next_offset(topic, *partition)
         };
-        if !ours.iter().all(stood) || (self.arrivals != base.arrivals && newest.arrivals != base.arrivals) {
+        if !ours.iter().all(stood) {
             return None;
         }
         let remembers = self.memory != base.memory;
@@ -97,6 +98,16 @@ mod tests {
         let joined = at(&[(0, 5), (1, 8)]).joined(&base, &theirs).unwrap();
         assert_eq!(joined, at(&[(0, 9), (1, 8), (2, 1)]));
         assert_eq!(base.joined(&base, &theirs), Some(theirs));
+    }
+
+    #[test]
+    fn arrivals_go_on_above_those_of_both() {
+        for (counted, by_them) in [(3, 8), (8, 3)] {
+            let (mut ours, mut theirs) = (at(&[(0, 6), (1, 7)]), at(&[(0, 5), (1, 9)]));
+            (ours.arrivals, theirs.arrivals) = (counted, by_them);
+            let joined = ours.joined(&at(&[(0, 5), (1, 7)]), &theirs);
+            assert_eq!(joined.map(|joined| joined.arrivals), Some(8));
+        }
     }
 
     #[test]

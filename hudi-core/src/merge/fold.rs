@@ -128,6 +128,7 @@ pub struct Folder<'a> {
     scratch: Vec<Override>,
     unfilled: Vec<u32>,
     ignored: u64,
+    keeps_deleted: bool,
 }
 
 impl<'a> Folder<'a> {
@@ -135,7 +136,15 @@ impl<'a> Folder<'a> {
     #[must_use]
     pub fn new(changes: Changes<'a>) -> Self {
         let masks = changes.unsent.iter().enumerate().filter_map(|(c, mask)| Some((c, mask.as_ref()?))).collect();
-        Self { changes, masks, overrides: vec![], scratch: vec![], unfilled: vec![], ignored: 0 }
+        Self { changes, masks, overrides: vec![], scratch: vec![], unfilled: vec![], ignored: 0, keeps_deleted: false }
+    }
+
+    /// A folder that keeps rows which are deleted: a delete or truncate is an image like any other, of which nothing but the key need
+    /// be sent.
+    #[must_use]
+    pub fn keeping_deleted(mut self, keeps: bool) -> Self {
+        self.keeps_deleted = keeps;
+        self
     }
 
     /// Folds the changes of one row, given in the order of their arrival, onto the order of its stored row, if any.
@@ -175,12 +184,16 @@ impl<'a> Folder<'a> {
 
     /// Makes the change's image the current one; `false` where columns that it lacks stand nowhere.
     fn take_image(&mut self, state: &mut RowState<'a>, change: u32, op: Op, is_whole: bool) -> bool {
-        if op == Op::Delete {
+        let is_removed = matches!(op, Op::Delete | Op::Truncate);
+        if is_removed && !self.keeps_deleted {
             state.image = None;
             state.overrides.clear();
         } else if !is_whole && self.lacks_columns(change) {
-            let Some(image) = state.image else { return false };
-            self.fill_from(state, image, change);
+            match state.image {
+                Some(image) => self.fill_from(state, image, change),
+                None if is_removed => state.overrides.clear(),
+                None => return false,
+            }
             state.image = Some(RowRef::Change(change));
         } else {
             state.overrides.clear();
@@ -279,6 +292,26 @@ mod tests {
 
         let (fate, overrides, _) = fold(Some(1), &[(Update, 2, false), (Update, 3, true)]);
         assert_eq!((fate, overrides), (written(1, RowRef::Change(1)), vec![]));
+    }
+
+    #[test]
+    fn where_deleted_rows_are_kept_a_delete_keeps_what_it_did_not_send() {
+        let keep = |stored: Option<i64>, changes: &[(Op, i64, bool)]| {
+            let ops: Vec<Op> = changes.iter().map(|c| c.0).collect();
+            let orders = Orders::Long(changes.iter().map(|c| Some(c.1)).collect::<Int64Array>());
+            let unsent = [Some(changes.iter().map(|c| !c.2).collect::<BooleanBuffer>()), None];
+            let mut folder = Folder::new(Changes { ops: &ops, orders: &orders, unsent: &unsent }).keeping_deleted(true);
+            let fate = folder.fold(0..changes.len() as u32, stored.map(OrderValue::Long));
+            (fate, folder.overrides().to_vec(), folder.unfilled().len())
+        };
+        let stored = vec![Override { column: 0, from: RowRef::Stored }];
+        assert_eq!(keep(Some(1), &[(Delete, 2, false)]), (written(0, RowRef::Change(0)), stored, 0));
+        assert_eq!(keep(Some(3), &[(Delete, 2, false)]).0, Fate::Untouched);
+        assert_eq!(keep(None, &[(Delete, 2, false)]), (written(0, RowRef::Change(0)), vec![], 0));
+        let kept = vec![Override { column: 0, from: RowRef::Change(0) }];
+        let changes = [(Insert, 1, true), (Delete, 2, false), (Update, 3, false)];
+        assert_eq!(keep(None, &changes), (written(2, RowRef::Change(2)), kept, 0));
+        assert_eq!(keep(None, &[(Delete, 4, false), (Insert, 3, true)]).0, written(0, RowRef::Change(0)));
     }
 
     #[test]

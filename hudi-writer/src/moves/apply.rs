@@ -122,6 +122,7 @@ impl Values<'_> {
             others: self.changes.others.as_ref().map(|others| padded(others, patches.len())).transpose()?,
             origins: self.changes.origins.clone(),
             covered: self.changes.covered,
+            mark: self.changes.mark,
         };
         changes.partitions = self.partitions(&changes, settled, patches, spec)?;
         Ok(changes)

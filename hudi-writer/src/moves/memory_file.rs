@@ -98,7 +98,8 @@ mod tests {
             ("text", Arc::new(StringArray::from(vec![Some("x"), None]))),
             ("number", Arc::new(arrow::array::Decimal128Array::from(vec![1, 2]))),
         ];
-        let rows = RecordBatch::try_from_iter(columns).unwrap();
+        let rows =
+            RecordBatch::try_from_iter_with_nullable(columns.map(|(name, column)| (name, column, true))).unwrap();
         let owed = |holder| Owed { id: id(3), since, holder, columns: vec!["text".to_owned()] };
         let memory = RowMemory {
             given: vec![Given { id: id(1), since }, Given { id: id(2), since }],

@@ -538,7 +538,8 @@ async fn a_memory_that_another_writer_changed_meanwhile_is_not_overwritten() {
         let second = tokio::spawn(send(builder(&inner, "second"), by_second.clone(), 1, 0));
         let_others_go_on().await;
         sleepy.release().await;
-        (first.await.unwrap(), second.await.unwrap());
+        first.await.unwrap();
+        second.await.unwrap();
         let table = Table::open_in(Arc::clone(&inner), "t", "memory:///meanwhile").await.unwrap();
         let names: Vec<_> = rows_of(&table).await.into_iter().map(|(id, row)| (id, row.1)).collect();
         let want = [(0, named(0, 1)), (3, named(3, 1)), (4, named(4, 1)), (5, named(5, 1)), (11, named(1, 9))];

@@ -64,6 +64,11 @@ impl Change {
         Self { op: Op::Truncate, id: 0, region: None, name: None, amount: None, order, time: Some(order), other: None }
     }
 
+    /// The row as one text.
+    pub(crate) fn text(&self) -> String {
+        format!("{} {:?} {:?} {:?}", self.id, self.region, self.name.clone().flatten(), self.amount)
+    }
+
     pub(crate) fn without_region(self) -> Self {
         Self { region: None, ..self }
     }
@@ -221,6 +226,7 @@ pub(crate) fn batch(changes: &[Change], first_offset: i64) -> ChangeBatch {
         key_columns: vec!["id".to_owned()],
         rows: RecordBatch::try_new(Arc::new(Schema::new(fields)), own.into_iter().map(|(_, column)| column).collect())
             .unwrap(),
+        whole_schema: false,
         ops: changes.iter().map(|c| c.op).collect(),
         orders: Arc::new(changes.iter().map(|c| (c.op != Op::Snapshot).then_some(c.order)).collect::<Int64Array>()),
         unsent: vec![None, mask(unsent_regions), mask(unsent_names), None],
@@ -239,6 +245,27 @@ fn other_keys(changes: &[Change]) -> Option<StructArray> {
     let moved = others.nulls().cloned();
     let field = Arc::new(Field::new("id", DataType::Int64, true));
     (others.null_count() < changes.len()).then(|| StructArray::new(vec![field].into(), vec![Arc::new(others)], moved))
+}
+
+/// The rows of a batch as texts.
+pub(crate) fn texts(batch: &RecordBatch) -> Vec<String> {
+    let column = |name: &str| batch.column_by_name(name).unwrap();
+    let (ids, amounts) = (column("id").as_primitive::<Int64Type>(), column("amount").as_primitive::<Int64Type>());
+    let text = |name: &str, row: usize| {
+        let texts = column(name).as_string::<i32>();
+        texts.is_valid(row).then(|| texts.value(row).to_owned())
+    };
+    let row = |row: usize| Change {
+        op: Op::Insert,
+        id: ids.value(row),
+        region: text("region", row),
+        name: Some(text("name", row)),
+        amount: amounts.is_valid(row).then(|| amounts.value(row)),
+        order: 0,
+        time: None,
+        other: None,
+    };
+    (0..batch.num_rows()).map(|at| row(at).text()).collect()
 }
 
 /// The table's rows by key; fails where a key stands twice.
