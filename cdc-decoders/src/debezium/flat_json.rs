@@ -10,6 +10,7 @@ use super::event::{in_value, wanted};
 use super::flat::{Hints, Told};
 use super::schema::{ValueSchema, not_flattened};
 use super::settings::{DebeziumBuilder, Flattened, sealed::Sealed};
+use super::wrapping::Wrapping;
 use crate::decoder::{Decoded, Decoder, Message, SkipReason};
 use crate::error::{DecodeError, Part};
 use crate::scan::Scan;
@@ -27,7 +28,8 @@ impl DebeziumBuilder<DebeziumFlatJson> {
     /// [`DecodeError::Schema`] where the stored schema has a column of a type that no decoder gives, or the connector is none.
     pub fn build(mut self) -> Result<DebeziumFlatJson, DecodeError> {
         let hints = Hints::new(&self.settings.flat)?;
-        self.settings.plain.flat = Some(self.settings.flat.fields.fields());
+        self.settings.plain.told = Some(self.settings.flat.fields.fields());
+        self.settings.plain.wrapping = Wrapping::Row;
         Ok(DebeziumFlatJson { buffer: Buffer::new(self.settings)?, hints })
     }
 }

@@ -6,6 +6,8 @@ mod avro;
 mod capture;
 mod captures;
 mod cells;
+mod cloudevents;
+mod documentation;
 mod envelope;
 mod flat;
 mod fuzz;
