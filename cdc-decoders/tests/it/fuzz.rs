@@ -1,10 +1,12 @@
 //! Bad bytes: nothing panics, and nothing of them is left in the batches.
 
-use cdc_decoders::Decoder;
-use cdc_decoders::debezium::{DebeziumJson, DeclaredSchema};
-use cdc_decoders::testing::{Sample, conformance};
+use std::path::Path;
 
-use crate::capture::{folder, records};
+use cdc_decoders::debezium::{DebeziumAvro, DebeziumJson, DeclaredSchema};
+use cdc_decoders::testing::{Conformance, Sample, conformance};
+use cdc_decoders::{Decoder, SchemaId};
+
+use crate::capture::{folder, records, schemas};
 
 const SOURCE: &str = r#""source":{"version":"3.6.3.Final","connector":"postgresql","name":"pg","ts_ms":17,"snapshot":null,"db":"d","sequence":"[\"12\",\"34\"]","lsn":34,"xmin":null}"#;
 
@@ -75,6 +77,30 @@ fn with_an_inline_schema() {
         .map(|s| Sample { key: wrap(key, s.key.clone()), value: wrap(&envelope, s.value.clone()), ..s })
         .collect();
     conformance(|| boxed(DebeziumJson::builder()), &samples).unwrap();
+}
+
+/// The suite for Avro, with the schemas of a capture.
+fn avro<'a>(capture: &Path, samples: &'a [Sample]) -> Conformance<'a> {
+    let suite = Conformance::new(|| Box::new(DebeziumAvro::builder().build().unwrap()), samples);
+    schemas(capture).into_iter().fold(suite, |suite, (id, text)| suite.schema(SchemaId::Id(id), text))
+}
+
+#[test]
+fn on_real_messages_in_avro() {
+    let Some(folder) = folder() else { return };
+    for capture in ["pg/avro", "maria/avro"] {
+        let path = folder.join(capture);
+        let records = records(&path);
+        for table in ["all_types", "evolving", "events_nokey"] {
+            let of_table: Vec<_> = records.iter().filter(|r| r.table() == table).map(|r| r.sample()).collect();
+            let step = of_table.len().div_ceil(12);
+            let samples: Vec<_> = of_table.into_iter().step_by(step).collect();
+            avro(&path, &samples).run().unwrap_or_else(|e| panic!("{capture} {table}: {e}"));
+        }
+        let emptied: Vec<_> = records.iter().filter(|r| r.table() == "audit_log").map(|r| r.sample()).collect();
+        let truncate = emptied.iter().position(|sample| sample.key.is_none()).unwrap();
+        avro(&path, &emptied[truncate - 2..truncate + 3]).run().unwrap();
+    }
 }
 
 #[test]

@@ -10,3 +10,4 @@ mod envelope;
 mod flat;
 mod fuzz;
 mod moved;
+mod suite;
