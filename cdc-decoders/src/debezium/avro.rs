@@ -185,6 +185,7 @@ impl Registered {
             Ok(known) => known,
             Err(unknown) => return Ok(Err(unknown)),
         };
+        schema.value()?;
         let key = match message.key {
             Some(key) => self.open_key(settings, message, key)?,
             None => Ok(OpenedKey::None),

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod avro;
+mod avro_envelope;
 mod capture;
 mod captures;
 mod cells;
