@@ -71,6 +71,16 @@ pub struct Fuzzed {
     pub batches: u64,
 }
 
+impl std::ops::AddAssign for Fuzzed {
+    fn add_assign(&mut self, more: Self) {
+        self.added += more.added;
+        self.skipped += more.skipped;
+        self.refused += more.refused;
+        self.unknown += more.unknown;
+        self.batches += more.batches;
+    }
+}
+
 /// [`Conformance`] of a decoder that asks for no schema.
 ///
 /// # Errors
