@@ -195,6 +195,7 @@ impl Registered {
             Ok(known) => known,
             Err(unknown) => return Ok(Err(unknown)),
         };
+        schema.value()?;
         let key = self.open_key_of(settings, message)?;
         Ok(key.map(|key| Opened { value, schema, key }))
     }

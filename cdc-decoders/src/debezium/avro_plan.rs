@@ -207,11 +207,6 @@ impl Learnt {
     pub(crate) fn key(&self) -> Result<&Top<KeyPlan>, DecodeError> {
         self.key.as_ref().map_err(Clone::clone)
     }
-
-    /// An error where neither keys nor values can be decoded by it.
-    fn check(&self) -> Result<(), DecodeError> {
-        if self.key.is_ok() { Ok(()) } else { self.value().map(drop) }
-    }
 }
 
 fn value_plan(schema: &Schema, placeholder: &str, flat: Option<&Names>) -> Result<Top<ValuePlan>, DecodeError> {
@@ -273,7 +268,8 @@ impl Schemas {
     /// Learns a schema. One that is refused is known as such: its messages are errors.
     pub(crate) fn learn(&mut self, id: SchemaId, text: &str) -> Result<(), DecodeError> {
         let learnt = Learnt::new(text, &self.placeholder, self.flat.as_ref());
-        let checked = learnt.check();
+        // As a value: what is a key's schema says nothing of values.
+        let checked = learnt.value().map(drop);
         self.known.insert(id, Arc::new(learnt));
         self.last = [None, None];
         checked

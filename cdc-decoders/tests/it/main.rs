@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod avro;
+mod avro_envelope;
 mod capture;
 mod captures;
 mod cells;
@@ -13,3 +14,4 @@ mod flat;
 mod fuzz;
 mod mongo;
 mod moved;
+mod suite;
