@@ -457,7 +457,7 @@ impl Buffer {
                     if key.overridden() {
                         member.wire.skip(cursor).map_err(in_value)?;
                     } else {
-                        rows.read_record(cursor, plan, Whose::Rows, take, |_, _| ())?;
+                        rows.read_record(cursor, plan, Whose::Rows, take, |_, _, _| ())?;
                         members.after_is_read = true;
                     }
                     members.after = Some(Record { body: cursor.part(from), plan, whose: Whose::Rows });

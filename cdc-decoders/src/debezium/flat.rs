@@ -9,16 +9,17 @@ use hudi_core::change::{Op, SnapshotPart};
 use super::buffer::Buffer;
 use super::envelope;
 use super::event::{Event, OLD_KEY, Read};
-use super::image::RowImage;
+use super::image::{Held, RowImage, Take};
 use super::json::operation;
 use super::metadata::{self, Names, Tag, header_text};
-use super::rows::Absent;
+use super::rows::{Absent, Rows};
 use super::settings::FlatSettings;
 use super::source::{Connector, Source};
 use super::tombstone::Tombstones;
 use crate::avro::Scalar;
 use crate::decoder::{Decoded, Message, SkipReason};
 use crate::error::{DecodeError, Part};
+use crate::fault::Scanned;
 use crate::scan::Scan;
 
 /// Where to look for what the row does not tell.
@@ -35,6 +36,46 @@ impl Hints {
     pub(crate) fn new(settings: &FlatSettings) -> Result<Self, DecodeError> {
         let (headers, tombstones) = (settings.headers.headers(), settings.tombstones);
         Ok(Self { headers, connector: settings.connector()?, tombstones })
+    }
+}
+
+/// A row with members that are no columns, which the transform adds behind the others.
+///
+/// A change is told apart by its columns alone: among the rest may be the connector's own clock, which a re-delivery does not repeat.
+#[derive(Debug, Clone)]
+pub(crate) struct FlatRow<I> {
+    image: I,
+    /// What stands before the first of these members.
+    columns_bytes: usize,
+}
+
+impl<I: RowImage> FlatRow<I> {
+    /// A row whose columns end there, if not with the row.
+    pub(crate) fn new(image: I, end_of_columns: Option<usize>) -> Self {
+        let columns_bytes = end_of_columns.unwrap_or(usize::MAX).min(image.raw().len());
+        Self { image, columns_bytes }
+    }
+}
+
+impl<I: RowImage> RowImage for FlatRow<I> {
+    fn raw(&self) -> &[u8] {
+        &self.image.raw()[..self.columns_bytes]
+    }
+
+    fn memory_bytes(&self) -> usize {
+        self.image.memory_bytes()
+    }
+
+    fn read(&self, rows: &mut Rows, take: Take<'_>) -> Result<(), DecodeError> {
+        self.image.read(rows, take)
+    }
+
+    fn held(&self, column: &str) -> Scanned<Option<Held<'_>>> {
+        self.image.held(column)
+    }
+
+    fn read_column(&self, column: &str, rows: &mut Rows, take: Take<'_>) -> Result<bool, DecodeError> {
+        self.image.read_column(column, rows, take)
     }
 }
 
@@ -58,6 +99,7 @@ impl<'a> Told<'a> {
             match header.name {
                 "__debezium.context.connectorName" => told.connector = Connector::parse(text),
                 "__debezium.context.connectorLogicalName" => told.name = Some(text),
+                name if name.starts_with("__debezium.") => {}
                 name => {
                     if let Some(tag) = hints.headers.get(name) {
                         told.read_text(*tag, text)?;

@@ -10,7 +10,7 @@ use super::avro::{Opened, OpenedKey, Registered};
 use super::avro_plan::ValuePlan;
 use super::buffer::Buffer;
 use super::event::{in_value, wanted};
-use super::flat::{Hints, Told};
+use super::flat::{FlatRow, Hints, Told};
 use super::image::Take;
 use super::record::{Record, Whose};
 use super::schema::not_flattened;
@@ -144,10 +144,14 @@ impl Buffer {
         let from = cursor.at();
         let take = Take { part: Part::Value, first_wins: false, unavailable: &self.unavailable };
         let rows = &mut self.topic.rows;
-        rows.read_record(&mut cursor, plan, Whose::Rows, take, |tag, value| told.put(tag, value))?;
+        let mut end_of_columns = None;
+        rows.read_record(&mut cursor, plan, Whose::Rows, take, |tag, at, value| {
+            end_of_columns.get_or_insert(at - from);
+            told.put(tag, value);
+        })?;
         cursor.end().map_err(in_value)?;
-        let row = Record { body: cursor.part(from), plan: Arc::as_ref(plan), whose: Whose::Rows };
-        self.take_row(message, hints, key, row, told)
+        let image = Record { body: cursor.part(from), plan: Arc::as_ref(plan), whose: Whose::Rows };
+        self.take_row(message, hints, key, FlatRow::new(image, end_of_columns), told)
     }
 
     fn take_null_of(

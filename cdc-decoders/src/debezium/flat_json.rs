@@ -7,7 +7,7 @@ use hudi_core::change::ChangeBatch;
 use super::buffer::Buffer;
 use super::envelope;
 use super::event::{in_value, wanted};
-use super::flat::{Hints, Told};
+use super::flat::{FlatRow, Hints, Told};
 use super::schema::{ValueSchema, not_flattened};
 use super::settings::{DebeziumBuilder, Flattened, sealed::Sealed};
 use super::wrapping::Wrapping;
@@ -134,7 +134,8 @@ impl Buffer {
         for (tag, from, to) in self.topic.rows.told() {
             told.read(*tag, payload.scan.part(*from, *to))?;
         }
-        self.take_row(message, hints, key, row, told)
+        let end_of_columns = self.topic.rows.told().first().map(|(_, at, _)| at - from);
+        self.take_row(message, hints, key, FlatRow::new(row, end_of_columns), told)
     }
 
     fn take_null(&mut self, message: &Message<'_>, hints: &Hints) -> Result<Decoded, DecodeError> {

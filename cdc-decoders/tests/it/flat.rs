@@ -323,6 +323,41 @@ fn every_connectors_position_is_read() {
 }
 
 #[test]
+fn orders_of_two_forms_are_in_two_batches() {
+    let mut decoder = plain();
+    add(&mut decoder, ID, Some(r#"{"id":1,"__lsn":7}"#));
+    let text =
+        sample(ID, Some(r#"{"id":1,"__commit_lsn":"1:2:3","__change_lsn":"1:2:3","__source_name":"shop"}"#), &[]);
+    assert_eq!(decode(&mut decoder, &text), Ok(Decoded::FlushFirst));
+    assert_eq!(flush(&mut decoder).order_kind(), OrderKind::Long);
+    assert_eq!(decode(&mut decoder, &text), Ok(Decoded::Added { rows: 1 }));
+    assert_eq!(flush(&mut decoder).order_kind(), OrderKind::Text);
+}
+
+#[test]
+fn fingerprints_are_those_of_the_columns_alone() {
+    let fingerprint = |value: &str| {
+        let mut decoder = plain();
+        add(&mut decoder, ID, Some(value));
+        flush(&mut decoder).fingerprints[0]
+    };
+    let first = fingerprint(r#"{"id":1,"a":"x","__deleted":"false","__op":"u","__lsn":7,"__ts_ms":1}"#);
+    assert_eq!(fingerprint(r#"{"id":1,"a":"x","__deleted":"false","__op":"u","__lsn":7,"__ts_ms":2}"#), first);
+    assert_ne!(fingerprint(r#"{"id":1,"a":"y","__deleted":"false","__op":"u","__lsn":7,"__ts_ms":1}"#), first);
+    assert_ne!(fingerprint(r#"{"id":1,"a":"x","__deleted":"false","__op":"c","__lsn":7,"__ts_ms":1}"#), first);
+    assert_ne!(fingerprint(r#"{"id":1,"a":"x"}"#), fingerprint(r#"{"id":1,"a":"y"}"#));
+    let fingerprint = |offset: usize, lsn: i64, name: &str| {
+        let mut sample = avro_samples().swap_remove(offset);
+        sample.value = Some(avro(1, b"", 1, [Some(name), Some("false"), Some("c")], Some(lsn), [None, None]));
+        let mut decoder = flat_avro();
+        assert_eq!(decode(&mut decoder, &sample), Ok(Decoded::Added { rows: 1 }));
+        flush(&mut decoder).fingerprints[0]
+    };
+    assert_eq!(fingerprint(0, 7, "x"), fingerprint(1, 8, "x"));
+    assert_ne!(fingerprint(0, 7, "x"), fingerprint(0, 7, "y"));
+}
+
+#[test]
 fn the_source_is_named_by_the_topic_where_nothing_else_names_it() {
     for (topic, value, source) in [
         ("shop.public.t", r#"{"id":1}"#, "shop"),
