@@ -160,7 +160,7 @@ impl Buffer {
     }
 
     /// Reads the envelope, and `after` into the columns unless the old key may have to go before it.
-    fn members<'a>(&mut self, scan: &mut Scan<'a>) -> Result<Members<'a>, DecodeError> {
+    pub(crate) fn members<'a>(&mut self, scan: &mut Scan<'a>) -> Result<Members<'a>, DecodeError> {
         let Topic { rows, envelope, source, key, .. } = &mut self.topic;
         let mut members = Members::default();
         scan.expect(b'{', "want an object: Debezium's envelope").map_err(in_value)?;

@@ -14,6 +14,7 @@ use super::rows::Rows;
 use super::schema::{DeclaredSchema, ValueSchema};
 use super::source::{Connector, SourceReader};
 use super::tombstone::LastDeletes;
+use super::wrapping::Wrapping;
 use crate::error::{DecodeError, Part};
 use crate::scan::{Fault, Scan, Scanned};
 
@@ -22,8 +23,9 @@ use crate::scan::{Fault, Scan, Scanned};
 pub(crate) struct Plain {
     pub(crate) declared: Option<DeclaredSchema>,
     pub(crate) known: Option<Schema>,
-    /// Rows come flattened, and these of their members are no columns.
-    pub(crate) flat: Option<Names>,
+    /// Members of flattened rows that are no columns.
+    pub(crate) told: Option<Names>,
+    pub(crate) wrapping: Wrapping,
 }
 
 impl Plain {
@@ -38,7 +40,7 @@ impl Plain {
     }
 
     fn with_told(&self, mut rows: Rows) -> Rows {
-        if let Some(names) = &self.flat {
+        if let Some(names) = &self.told {
             rows.set_told(names);
         }
         rows
@@ -142,7 +144,7 @@ impl Topic {
     fn follow(&mut self, value: &[u8], wrapper: &Wrapper, plain: &Plain) -> Result<bool, DecodeError> {
         let text = SchemaText::new(value, wrapper);
         if self.meaning.is_none() || !self.schema.is_same(&text) {
-            let meaning = ValueSchema::from_inline(text.schema(), plain.flat.is_some())?;
+            let meaning = ValueSchema::from_inline(text.schema(), plain.wrapping)?;
             if self.meaning.as_ref() != Some(&meaning) && !self.give_up(Some(meaning), plain)? {
                 return Ok(false);
             }
