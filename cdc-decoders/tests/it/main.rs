@@ -7,3 +7,4 @@ mod captures;
 mod cells;
 mod envelope;
 mod fuzz;
+mod overrides;
