@@ -412,8 +412,8 @@ impl TableTemplate {
         let differs = |what: &str, has: &dyn std::fmt::Debug| {
             Err(Failure::usage(format!("the table is there already, with the {what} {has:?}, for its whole life")))
         };
-        if self.given.key && self.table.key != properties.record_key_fields() {
-            return differs("key", &properties.record_key_fields());
+        if self.given.key && self.table.key != properties.source_key() {
+            return differs("key", &properties.source_key());
         }
         if self.given.partition_by && self.table.partition_by != properties.partition_fields() {
             return differs("partition columns", &properties.partition_fields());

@@ -135,17 +135,11 @@ impl Buffer {
         let mut unsent = Vec::with_capacity(table.fields().len());
         for field in table.fields() {
             let ours = match field.name().as_str() {
-                columns::OP => {
-                    Some(Arc::new(ops.iter().map(|op| Some(op.letter())).collect::<StringArray>()) as ArrayRef)
-                }
                 columns::ORDER => {
                     let of_parts = parts.iter().map(|part| stored_orders(&part.orders, least(part)));
                     Some(joined(of_parts.collect(), &kind.data_type())?)
                 }
-                columns::SOURCE_TS => Some(source_times(&parts)),
-                columns::CHANGE if *mode == Mode::History => Some(Arc::new(keys.clone()) as ArrayRef),
-                columns::UNSENT if *mode == Mode::History => Some(unsent_names(&parts)),
-                _ => None,
+                name => our_column(name, &parts, &ops, &keys, *mode),
             };
             let (column, mask) = match ours {
                 Some(column) => (column, None),
@@ -170,6 +164,17 @@ impl Buffer {
             others: joined_others(&parts)?,
             origins: Origins::new(parts.into_iter().map(|part| part.origins).collect()),
         })
+    }
+}
+
+/// A column that the table has beside those of the source; not the orders.
+fn our_column(name: &str, parts: &[Part], ops: &[Op], keys: &StringArray, mode: Mode) -> Option<ArrayRef> {
+    match (name, mode) {
+        (columns::OP, _) => Some(Arc::new(ops.iter().map(|op| Some(op.letter())).collect::<StringArray>())),
+        (columns::SOURCE_TS, _) => Some(source_times(parts)),
+        (columns::CHANGE, Mode::History) => Some(Arc::new(keys.clone())),
+        (columns::UNSENT, Mode::History) => Some(unsent_names(parts)),
+        _ => None,
     }
 }
 

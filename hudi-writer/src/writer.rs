@@ -17,7 +17,7 @@ use crate::error::{Error, Result, format};
 use crate::flush::Flush;
 use crate::keying::{Keyed, keys_of, other_keys_of};
 use crate::mutant::Mutant;
-use crate::outcome::{CommitOutcome, Refused, Taken};
+use crate::outcome::{CommitOutcome, Refusals, Refused, Taken};
 use crate::positions::Positions;
 use crate::recorded::recorded;
 use crate::remembered::{Remembered, remove_superseded};
@@ -148,21 +148,18 @@ impl TableWriter {
         let batch = &*with_arrivals(batch, verdicts, before, &mut checkpoint)?;
         let settled = self.settle(batch, verdicts)?;
         let batch = settled.as_ref().map_or(batch, |settled| &*settled.batch);
-        let unfit = settled.as_ref().map(|settled| settled.refused.clone()).unwrap_or_default();
         let Keyed { keys, partitions, refused } = self.keys_of(batch, &judged)?;
         let truncates = match self.session.mode {
             Mode::History => Truncates::default(),
             Mode::Upsert | Mode::SoftDelete => note_truncates(batch, &judged, &mut checkpoint)?,
         };
-        let refused_as = |stage| move |(row, reason)| Refused { origin: batch.origin(row), stage, reason };
-        let is_other = |(row, _): &(usize, String)| verdicts[*row] == Verdict::New && !unfit.contains_key(row);
-        let refused_truncates = truncates.refused.len() as u64;
-        let refused = refused.into_iter().filter(is_other).map(refused_as(Stage::Key));
-        let refused = refused.chain(unfit.clone().into_iter().map(refused_as(Stage::Schema)));
-        let refused = refused.chain(truncates.refused.into_iter().map(refused_as(Stage::Write))).collect();
+        let mut refusals = Refusals::of(batch, verdicts);
+        settled.iter().for_each(|settled| refusals.add(Stage::Schema, &settled.refused));
+        refusals.add(Stage::Key, &refused);
+        refusals.add(Stage::Write, &truncates.refused);
         let is_taken = |row: usize| {
             let is_row = batch.ops[row] != Op::Truncate || self.session.mode == Mode::History;
-            let is_usable = keys.is_valid(row) && partitions.is_valid(row) && !unfit.contains_key(&row);
+            let is_usable = keys.is_valid(row) && partitions.is_valid(row) && !refusals.hold(row);
             verdicts[row] == Verdict::New && is_row && is_usable
         };
         let taken: BooleanArray = (0..batch.num_rows()).map(|row| Some(is_taken(row))).collect();
@@ -176,8 +173,8 @@ impl TableWriter {
             Mode::Upsert | Mode::SoftDelete => other_keys_of(&self.session.keys, self.session.index, batch, &taken)?,
         };
         self.session.buffer.add(batch, &taken, (keys, partitions), others, &judged.epochs)?;
-        let mut counts = counted(batch, &judged.verdicts, &taken, refused);
-        counts.truncates -= refused_truncates;
+        let mut counts = counted(batch, &judged.verdicts, &taken, refusals.finish());
+        counts.truncates -= truncates.refused.len() as u64;
         if let Some(Settled { columns, map, .. }) = settled {
             (self.session.columns, self.positions.columns) = (Some(columns), map);
         }

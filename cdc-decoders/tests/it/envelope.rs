@@ -61,6 +61,22 @@ fn row(batch: &ChangeBatch, row: usize) -> String {
     (0..batch.rows.num_columns()).map(cell).collect::<Vec<_>>().join(" ")
 }
 
+/// Without a key the whole row tells which one is meant: what it was goes before what it is.
+#[test]
+fn an_update_without_a_key_is_a_delete_of_the_old_row_and_the_new_one() {
+    let mut decoder = plain();
+    let (old, new) = (r#"{"a":1,"b":"x"}"#, r#"{"a":2,"b":"x"}"#);
+    add(&mut decoder, None, &envelope(PG, "c", "null", old));
+    add(&mut decoder, None, &envelope(PG, "u", old, new));
+    add(&mut decoder, None, &envelope(PG, "u", "null", new));
+    add(&mut decoder, None, &envelope(PG, "d", new, "null"));
+    let batch = flush(&mut decoder);
+    assert_eq!(batch.ops, [Op::Insert, Op::Delete, Op::Update, Op::Update, Op::Delete]);
+    let rows: Vec<_> = (0..5).map(|i| row(&batch, i)).collect();
+    assert_eq!(rows, ["a=1 b=x", "a=1 b=x", "a=2 b=x", "a=2 b=x", "a=2 b=x"]);
+    assert!(batch.unsent.iter().all(Option::is_none) && !batch.whole_schema);
+}
+
 #[test]
 fn operations_give_rows() {
     let mut decoder = plain();

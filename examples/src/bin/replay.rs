@@ -37,7 +37,7 @@ struct Arguments {
     /// How the table is written.
     #[arg(long, default_value = "cow")]
     table_type: TableType,
-    /// The columns of the record key. Default: those of the messages' key; without one, rows are only added.
+    /// The columns of the record key. Default: those of the messages' key; without one, all of its values tell a row.
     #[arg(long, value_delimiter = ',')]
     key: Vec<String>,
     /// The columns of the partition path.
