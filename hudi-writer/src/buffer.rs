@@ -1,6 +1,6 @@
 //! [`Buffer`]: changes that wait for the commit, in the order of their arrival, and their way into one [`ChangeSet`].
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow::array::BooleanBufferBuilder;
@@ -24,6 +24,7 @@ use crate::truncation::{Truncation, micros};
 #[derive(Debug)]
 struct Part {
     source: Arc<str>,
+    run: Option<Arc<str>>,
     rows: RecordBatch,
     unsent: Vec<Option<BooleanBuffer>>,
     ops: Vec<Op>,
@@ -83,6 +84,7 @@ impl Buffer {
         }
         let part = Part {
             source: Arc::clone(&batch.source),
+            run: batch.run.clone(),
             rows: batch.rows.clone(),
             unsent: batch.unsent.clone(),
             ops: batch.ops.clone(),
@@ -104,8 +106,13 @@ impl Buffer {
         Ok(())
     }
 
-    /// All changes in the table's columns.
-    pub(crate) fn into_change_set(self, table: &SchemaRef, kind: OrderKind) -> Result<ChangeSet> {
+    /// All changes in the table's columns. `old_runs`: those of the connector from before the last full snapshot.
+    pub(crate) fn into_change_set(
+        self,
+        table: &SchemaRef,
+        kind: OrderKind,
+        old_runs: &HashSet<String>,
+    ) -> Result<ChangeSet> {
         let Self { parts, truncations, .. } = self;
         let all = parts.iter().map(|part| part.ops.len()).sum::<usize>();
         let truncation = |part: &Part| truncations.get(&part.source);
@@ -153,6 +160,7 @@ impl Buffer {
             orders,
             unsent,
             others: joined_others(&parts)?,
+            old: old_changes(&parts, old_runs),
             origins: Origins::new(parts.into_iter().map(|part| part.origins).collect()),
         })
     }
@@ -172,6 +180,7 @@ impl Part {
         let kept = (0..holds.len()).filter(|row| holds.value(*row));
         Ok(Self {
             source: self.source,
+            run: self.run,
             rows: filter_record_batch(&self.rows, holds).map_err(failed())?,
             unsent: self.unsent.iter().map(|unsent| unsent.as_ref().map(mask).filter(any)).collect(),
             ops: kept.clone().map(|row| self.ops[row]).collect(),
@@ -264,6 +273,17 @@ fn joined_masks(parts: &[Part], name: &str) -> Option<BooleanBuffer> {
         }
     }
     Some(builder.finish())
+}
+
+/// The changes of old runs, if there are any.
+fn old_changes(parts: &[Part], old_runs: &HashSet<String>) -> Option<BooleanBuffer> {
+    let is_old = |part: &Part| part.run.as_deref().is_some_and(|run| old_runs.contains(run));
+    if !parts.iter().any(is_old) {
+        return None;
+    }
+    let mut old = BooleanBufferBuilder::new(parts.iter().map(|part| part.ops.len()).sum());
+    parts.iter().for_each(|part| old.append_n(part.ops.len(), is_old(part)));
+    Some(old.finish())
 }
 
 /// The other keys of all parts, if any has some.

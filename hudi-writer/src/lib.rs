@@ -26,6 +26,7 @@ mod error;
 mod file;
 mod flush;
 mod fold;
+mod ghosts;
 mod index;
 mod keying;
 mod lock;
@@ -58,7 +59,8 @@ pub use lock::{Attempt, HeldLock, Lock};
 pub use outcome::{CommitOutcome, Committed, Refused, Taken};
 pub use read::{DataFile, ReadOptions};
 pub use settings::{
-    FileCompression, ForeignMetadataTable, ForeignPending, Index, NewTable, SourceWentBack, WriterSettings,
+    FileCompression, ForeignMetadataTable, ForeignPending, Index, NewTable, SecondSnapshot, SourceWentBack,
+    WriterSettings,
 };
 pub use store::{Encryption, RequestCounts, StoreSettings};
 pub use table::Table;

@@ -539,7 +539,8 @@ async fn a_memory_that_another_writer_changed_meanwhile_is_not_overwritten() {
         let second = tokio::spawn(send(builder(&inner, "second"), by_second[..meanwhile].to_vec(), 1, 0));
         let_others_go_on().await;
         sleepy.release().await;
-        (first.await.unwrap(), second.await.unwrap());
+        first.await.unwrap();
+        second.await.unwrap();
         send(builder(&inner, "second"), by_second.to_vec(), 1, 0).await;
         let table = Table::open_in(Arc::clone(&inner), "t", "memory:///meanwhile").await.unwrap();
         let names: Vec<_> = rows_of(&table).await.into_iter().map(|(id, row)| (id, row.1)).collect();

@@ -5,6 +5,7 @@
 mod commits;
 mod crashes;
 mod gates;
+mod ghosts;
 mod history;
 mod key_changes;
 mod keyless;
