@@ -124,6 +124,10 @@ impl<S> Images<S> {
         &self.columns
     }
 
+    pub(crate) fn columns_mut(&mut self) -> &mut [ImageColumn<S>] {
+        &mut self.columns
+    }
+
     /// The place of the column that the source names so.
     pub(crate) fn place(&self, source_name: &str) -> Option<usize> {
         self.by_name.get(source_name).copied()
@@ -187,6 +191,27 @@ impl<S> Images<S> {
             column.unsent.truncate(sent);
         }
         self.lookalikes.clear();
+    }
+
+    /// Takes back what was read of the open row but for the key; nothing, where there is no key.
+    pub(crate) fn keep_key(&mut self) {
+        if self.keys.is_empty() {
+            return;
+        }
+        for column in self.columns.iter_mut().filter(|column| !column.key) {
+            column.column.truncate(self.rows);
+        }
+        self.lookalikes.retain(|lookalike| self.columns.get(lookalike.column).is_some_and(|column| column.key));
+    }
+
+    /// Whether the open row added a column.
+    pub(crate) const fn grew(&self) -> bool {
+        self.columns.len() > self.undo.columns
+    }
+
+    /// The key columns, there or not.
+    pub(crate) fn keys(&self) -> &[String] {
+        &self.keys
     }
 
     /// Notes that the open row's value of a column looks like the placeholder, and may be one.

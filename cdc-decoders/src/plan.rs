@@ -58,6 +58,8 @@ pub(crate) enum Reading {
     Mixed,
     /// From the values themselves; the column knows what it is so far.
     Inferred,
+    /// No column: the member tells of the change, what says its tag.
+    Told(u8),
     /// The stored column has a type whose values cannot be told without a schema.
     Refused(DataType),
 }
@@ -98,7 +100,7 @@ impl Reading {
                 let field = |f: &FieldPlan| Field::new(&f.name, f.reading.data_type(), true);
                 DataType::Struct(fields.iter().map(field).collect::<Fields>())
             }
-            Self::Inferred => DataType::Null,
+            Self::Inferred | Self::Told(_) => DataType::Null,
             Self::Refused(stored) => stored.clone(),
         }
     }

@@ -20,11 +20,6 @@ pub(crate) struct Str<'a> {
 }
 
 impl<'a> Str<'a> {
-    /// A text that is no part of a JSON text.
-    pub(crate) const fn plain(text: &'a str) -> Self {
-        Self { raw: text, escaped: false, at: 0 }
-    }
-
     /// The text; `scratch` is overwritten if there are escapes to resolve.
     pub(crate) fn text<'s>(&self, scratch: &'s mut String) -> Scanned<&'s str>
     where

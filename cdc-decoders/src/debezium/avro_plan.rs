@@ -1,13 +1,14 @@
 //! What an Avro schema says of the keys and values that follow it: learnt once an id, never looked at again.
 //!
-//! Not here: the messages ([`super::avro`]), and the columns ([`super::avro_rows`]).
+//! Not here: the messages ([`super::avro`]), and how records go into the columns ([`super::record`]).
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::avro_rows::RecordPlan;
+use super::plan::FieldPlan;
+use super::record::RecordPlan;
 use super::schema::control;
-use super::source;
+use super::source::{self, Source};
 use crate::avro::{Cursor, Field, ScalarStep, Schema, Shape, TypeId, Wire};
 use crate::decoder::SkipReason;
 use crate::error::{DecodeError, Part};
@@ -102,7 +103,7 @@ impl SourcePlan {
             return Err(DecodeError::schema("source", "want a record"));
         };
         let field = |field: &Field| {
-            Ok(match source::member(&field.name) {
+            Ok(match source::member_number(&field.name).filter(|number| source::is_wanted(*number)) {
                 Some(number) => SourceField::Wanted(number, ScalarStep::new(schema, field.kind)?),
                 None => SourceField::Skipped(Wire::of(schema, field.kind)?),
             })
@@ -112,11 +113,11 @@ impl SourcePlan {
 
     /// Reads a block.
     #[inline]
-    pub(crate) fn read<'a>(&self, cursor: &mut Cursor<'a>) -> Scanned<source::Source<'a>> {
-        let mut source = source::Source::default();
+    pub(crate) fn read<'a>(&self, cursor: &mut Cursor<'a>) -> Scanned<Source<'a>> {
+        let mut source = Source::default();
         for field in &self.fields {
             match field {
-                SourceField::Wanted(number, step) => source.put(*number, step.read(cursor)?),
+                SourceField::Wanted(number, step) => source.read_scalar(*number, step.read(cursor)?),
                 SourceField::Skipped(wire) => wire.skip(cursor)?,
             }
         }
@@ -231,6 +232,17 @@ fn key_plan(schema: &Schema, placeholder: &str) -> Result<Top<KeyPlan>, DecodeEr
     Ok(Top { null, plan: KeyPlan { wire, record, names } })
 }
 
+/// The schemas that a topic's messages follow.
+#[derive(Debug, Default)]
+pub(crate) struct AvroSchemas {
+    /// That of the last envelope.
+    pub(crate) value: Option<Arc<Learnt>>,
+    /// The columns of the rows, as it has them.
+    pub(crate) fields: Vec<FieldPlan>,
+    /// That of the last key.
+    pub(crate) key: Option<Arc<Learnt>>,
+}
+
 /// The schemas that were learnt, by id.
 #[derive(Debug, Default)]
 pub(crate) struct Schemas {
@@ -267,6 +279,7 @@ impl Schemas {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::debezium::source::Order;
 
     #[test]
     fn what_a_schema_is_of_is_told_by_its_name_and_shape() {
@@ -330,7 +343,7 @@ mod tests {
         let mut cursor = Cursor::new(body, 0);
         let source = plan.read(&mut cursor).unwrap();
         cursor.end().unwrap();
-        assert_eq!((source.order(), source.ts_ms), (Ok(34), Some(5)));
+        assert_eq!((source.order(), source.ts_ms), (Ok(Some(Order::Long(34))), Some(5)));
         assert_eq!(source.stream_position().unwrap().0, [1, 34, 0]);
     }
 }

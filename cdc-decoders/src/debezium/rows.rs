@@ -1,16 +1,21 @@
-//! The columns of a topic's row images, read from JSON objects ([`crate::images`] has what does not depend on the syntax).
+//! The columns of a topic's row images, read from JSON objects; from Avro's records [`super::record`] reads into the same.
+//! ([`crate::images`] has what does not depend on the syntax.)
 //!
 //! A column that is in no schema is added when it first appears, typed by its values ([`super::inferred`]); the rows before it did not
 //! send it. Not here: which image of a message is read, and what happened to the row.
+
+use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::{DataType, Schema};
 use arrow::error::ArrowError;
 
+use super::metadata::{Names, Tag};
 use super::plan::{FieldPlan, Reading, column_name, reserved};
 use super::unavailable::{Unavailable, quoted};
 use super::value::Values;
+use crate::avro;
 use crate::columns::Column;
 use crate::error::{DecodeError, Part};
 pub(crate) use crate::images::Absent;
@@ -19,7 +24,7 @@ use crate::scan::{Fault, Scan, Token};
 
 /// What JSON knows of a column.
 #[derive(Debug)]
-struct Member {
+pub(super) struct Member {
     /// `"name":`, as the source writes it.
     token: Token,
     reading: Reading,
@@ -27,7 +32,7 @@ struct Member {
     unbound: bool,
 }
 
-fn row_column(plan: &FieldPlan) -> Result<ImageColumn<Member>, DecodeError> {
+pub(super) fn row_column(plan: &FieldPlan) -> Result<ImageColumn<Member>, DecodeError> {
     let token = Token::new(quoted(&plan.source_name));
     ImageColumn::new(plan, Member { token, reading: plan.reading.clone(), unbound: false })
 }
@@ -35,8 +40,18 @@ fn row_column(plan: &FieldPlan) -> Result<ImageColumn<Member>, DecodeError> {
 /// The columns, the rows in them, and what a message did to them so far.
 #[derive(Debug, Default)]
 pub(crate) struct Rows {
-    images: Images<Member>,
+    pub(super) images: Images<Member>,
     values: Values,
+    pub(super) avro: avro::Values,
+    told: Told,
+}
+
+/// Members that are no columns, but tell of the change.
+#[derive(Debug, Default)]
+struct Told {
+    names: Option<Names>,
+    /// Of the last row: what each tells, and from where to where its value stands.
+    here: Vec<(Tag, usize, usize)>,
 }
 
 impl Rows {
@@ -68,6 +83,39 @@ impl Rows {
         Ok(rows)
     }
 
+    /// From here on members of these names are no columns.
+    pub(crate) fn set_told(&mut self, names: &Names) {
+        let rows = self.images.len();
+        for column in self.images.columns_mut() {
+            if let Some(tag) = names.get(&column.source_name) {
+                (column.syntax.reading, column.column) = (Reading::Told(*tag), Column::Null(rows));
+            }
+        }
+        self.told.names = Some(Arc::clone(names));
+    }
+
+    /// What the members of the open row that are no columns tell, and from where to where their values stand.
+    pub(crate) fn told(&self) -> &[(Tag, usize, usize)] {
+        &self.told.here
+    }
+
+    /// Whether the message added a column.
+    pub(crate) const fn grew(&self) -> bool {
+        self.images.grew()
+    }
+
+    /// Empty columns of the key alone, typed as here.
+    pub(crate) fn keys_alone(&self) -> Result<Self, DecodeError> {
+        let mut keys = Self::default();
+        keys.set_keys(self.images.keys());
+        for own in self.images.columns().iter().filter(|column| column.key) {
+            let mut column = row_column(&FieldPlan::new(&own.source_name, own.syntax.reading.clone()))?;
+            column.column = Column::new(&own.column.data_type()).unwrap_or(column.column);
+            keys.images.add(column);
+        }
+        Ok(keys)
+    }
+
     /// Closed rows.
     pub(crate) const fn len(&self) -> usize {
         self.images.len()
@@ -75,7 +123,7 @@ impl Rows {
 
     /// How many dates and timestamps were moved to the ends.
     pub(crate) const fn clamped(&self) -> u64 {
-        self.values.ends.clamped()
+        self.values.ends.clamped() + self.avro.ends.clamped()
     }
 
     /// Says which columns are the key: they keep their type.
@@ -87,17 +135,25 @@ impl Rows {
     pub(crate) fn begin(&mut self) {
         self.images.begin();
         self.values.ends.begin();
+        self.avro.ends.begin();
+        self.told.here.clear();
     }
 
     /// As it was at [`Self::begin`].
     pub(crate) fn roll_back(&mut self) {
         self.images.roll_back();
         self.values.ends.roll_back();
+        self.avro.ends.roll_back();
     }
 
     /// Takes back what was read of the open row.
     pub(crate) fn clear_open(&mut self) {
         self.images.clear_open();
+    }
+
+    /// Takes back what was read of the open row but for the key; nothing, where there is no key.
+    pub(crate) fn keep_key(&mut self) {
+        self.images.keep_key();
     }
 
     /// Reads an object into the open row. What was read before stays if `first_wins`; else a column that comes twice is an error.
@@ -142,6 +198,9 @@ impl Rows {
         let column = self.images.column(place);
         match self.values.read(scan, &column.syntax.reading, &mut column.column) {
             Ok(()) => {
+                if let Reading::Told(tag) = column.syntax.reading {
+                    self.told.here.push((tag, from, scan.at()));
+                }
                 if unavailable.is(scan.since(from)) {
                     self.images.looks_unsent(place);
                 }
@@ -174,6 +233,9 @@ impl Rows {
         let name = scan.key().and_then(|key| key.to_text()).map_err(|fault| fault.in_part(part))?;
         if let Some(place) = self.images.place(&name) {
             return Ok(place);
+        }
+        if let Some(tag) = self.told.names.as_ref().and_then(|names| names.get(&*name)) {
+            return Ok(self.images.add_late(row_column(&FieldPlan::new(&name, Reading::Told(*tag)))?));
         }
         let refused = |reason: &str| DecodeError::Value { column: name.to_string(), reason: reason.to_owned() };
         let legal = column_name(&name);

@@ -72,6 +72,8 @@ fn parse<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, DecodeError> {
 pub(crate) enum ValueSchema {
     /// Changes of rows with these fields.
     Rows(Vec<FieldPlan>),
+    /// Changes of documents, each in a text.
+    Documents,
     /// No changes.
     Control(SkipReason),
     /// None of Debezium's own: the payload has to tell.
@@ -79,8 +81,8 @@ pub(crate) enum ValueSchema {
 }
 
 impl ValueSchema {
-    /// Reads the `schema` member of a message; `null` where the converter had none.
-    pub(crate) fn from_inline(text: &str) -> Result<Self, DecodeError> {
+    /// Reads the `schema` member of a message; `null` where the converter had none. `flat`: it is the row's own, no envelope's.
+    pub(crate) fn from_inline(text: &str, flat: bool) -> Result<Self, DecodeError> {
         if text.trim() == "null" {
             return Ok(Self::Unknown);
         }
@@ -88,7 +90,10 @@ impl ValueSchema {
         Ok(match schema.name.as_deref().and_then(control) {
             Some(reason) => Self::Control(reason),
             None => match schema.after() {
+                Some(_) if flat => return Err(not_flattened()),
+                Some(after) if after.kind == "string" => Self::Documents,
                 Some(after) => Self::Rows(row_plan(after)?),
+                None if flat => Self::Rows(row_plan(&schema)?),
                 None => Self::Unknown,
             },
         })
@@ -103,6 +108,14 @@ pub(crate) fn control(schema_name: &str) -> Option<SkipReason> {
         "Heartbeat" => Some(SkipReason::Heartbeat),
         "Notification" => Some(SkipReason::Notification),
         _ => None,
+    }
+}
+
+/// The error of an envelope where flattened rows are wanted.
+pub(crate) fn not_flattened() -> DecodeError {
+    DecodeError::Unsupported {
+        what: "an envelope that is not flattened".to_owned(),
+        why: "the decoder of flattened events is for topics that a transform unwrapped: decode this one as envelopes",
     }
 }
 
@@ -401,8 +414,8 @@ mod tests {
             ("io.debezium.connector.common.Notification", SkipReason::Notification),
         ] {
             let schema = format!(r#"{{"type":"struct","fields":[],"name":"{name}"}}"#);
-            assert_eq!(ValueSchema::from_inline(&schema).unwrap(), ValueSchema::Control(reason));
+            assert_eq!(ValueSchema::from_inline(&schema, false).unwrap(), ValueSchema::Control(reason));
         }
-        assert_eq!(ValueSchema::from_inline("null").unwrap(), ValueSchema::Unknown);
+        assert_eq!(ValueSchema::from_inline("null", false).unwrap(), ValueSchema::Unknown);
     }
 }

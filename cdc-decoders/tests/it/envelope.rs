@@ -217,9 +217,9 @@ fn what_is_not_decoded_is_refused_by_name_and_the_rest_goes_on() {
     assert!(refuse(&mut decoder, None, &envelope(PG, "x", "null", "{}")).to_string().contains("`x`"));
     assert!(refuse(&mut decoder, None, r#"{"id":1,"name":"flat"}"#).to_string().contains("no Debezium envelope"));
     add(&mut decoder, None, &envelope(PG, "c", "null", r#"{"id":1}"#));
-    let sqlserver = PG.replace("postgresql", "sqlserver");
-    let error = refuse(&mut plain(), None, &envelope(&sqlserver, "c", "null", r#"{"id":1}"#));
-    assert!(!error.can_go_on() && error.to_string().contains("sqlserver"));
+    let vitess = PG.replace("postgresql", "vitess");
+    let error = refuse(&mut plain(), None, &envelope(&vitess, "c", "null", r#"{"id":1}"#));
+    assert!(!error.can_go_on() && error.to_string().contains("vitess"));
 }
 
 #[test]

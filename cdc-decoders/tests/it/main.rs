@@ -7,4 +7,7 @@ mod capture;
 mod captures;
 mod cells;
 mod envelope;
+mod flat;
 mod fuzz;
+mod mongo;
+mod moved;
