@@ -68,6 +68,8 @@ pub struct Summary {
     pub redelivered: u64,
     /// Messages that could not become rows.
     pub dead_letters: u64,
+    /// Rows that went because a later snapshot of the source does not have them.
+    pub ghosts: u64,
     /// Messages without a change of a row, and those that were committed before, by reason.
     pub skipped: BTreeMap<String, u64>,
     /// Dates and times outside the years 1 to 9999, moved to the ends of that range. Told apart from the rest.
@@ -86,6 +88,7 @@ impl Summary {
         self.truncates += other.truncates;
         self.redelivered += other.redelivered;
         self.dead_letters += other.dead_letters;
+        self.ghosts += other.ghosts;
         self.clamped += other.clamped;
         for (reason, count) in &other.skipped {
             *self.skipped.entry(reason.clone()).or_default() += count;
@@ -355,6 +358,7 @@ impl Pipeline {
             CommitOutcome::Committed(done) => {
                 self.summary.commits += 1;
                 self.summary.dead_letters += done.dead_letters;
+                self.summary.ghosts += done.ghosts;
             }
             CommitOutcome::Conflicted { with } => {
                 let message = format!("another writer committed {with} meanwhile; nothing was written: run again");
@@ -366,11 +370,15 @@ impl Pipeline {
         Ok(())
     }
 
-    /// Commits the rest; what was done.
+    /// Commits the rest, to which nothing more comes; what was done.
     ///
     /// # Errors
     /// As [`Pipeline::commit`]; and where no message gave a row, so that there is no table to keep the others beside.
     pub async fn finish(mut self) -> Result<Summary, Failure> {
+        self.flush().await?;
+        if let Some(writer) = &mut self.writer {
+            writer.all_has_come();
+        }
         self.commit().await?;
         self.check_letters(0)?;
         for batch in std::mem::take(&mut self.held) {

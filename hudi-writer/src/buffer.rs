@@ -1,6 +1,6 @@
 //! [`Buffer`]: changes that wait for the commit, in the order of their arrival, and their way into one [`ChangeSet`].
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write;
 use std::sync::Arc;
 
@@ -27,6 +27,7 @@ use crate::truncation::{Truncation, micros};
 #[derive(Debug)]
 struct Part {
     source: Arc<str>,
+    run: Option<Arc<str>>,
     rows: RecordBatch,
     unsent: Vec<Option<BooleanBuffer>>,
     ops: Vec<Op>,
@@ -86,6 +87,7 @@ impl Buffer {
         }
         let part = Part {
             source: Arc::clone(&batch.source),
+            run: batch.run.clone(),
             rows: batch.rows.clone(),
             unsent: batch.unsent.clone(),
             ops: batch.ops.clone(),
@@ -162,6 +164,7 @@ impl Buffer {
             orders,
             unsent,
             others: joined_others(&parts)?,
+            old: old_changes(&parts, &shape.old_runs),
             origins: Origins::new(parts.into_iter().map(|part| part.origins).collect()),
         })
     }
@@ -187,6 +190,8 @@ pub(crate) struct Shape {
     pub(crate) mode: Mode,
     /// The columns of the record key.
     pub(crate) key: Vec<String>,
+    /// The runs of the connector from before the last full snapshot.
+    pub(crate) old_runs: HashSet<String>,
 }
 
 impl Shape {
@@ -241,6 +246,7 @@ impl Part {
             keys: empty(),
             partitions: empty(),
             others: None,
+            run: None,
             origins: OriginRun { topic: "".into(), partitions: vec![0], offsets: vec![0] },
         }
     }
@@ -258,6 +264,7 @@ impl Part {
         let kept = (0..holds.len()).filter(|row| holds.value(*row));
         Ok(Self {
             source: self.source,
+            run: self.run,
             rows: filter_record_batch(&self.rows, holds).map_err(failed())?,
             unsent: self.unsent.iter().map(|unsent| unsent.as_ref().map(mask).filter(any)).collect(),
             ops: kept.clone().map(|row| self.ops[row]).collect(),
@@ -373,6 +380,17 @@ fn joined_masks(parts: &[Part], name: &str) -> Option<BooleanBuffer> {
         }
     }
     Some(builder.finish())
+}
+
+/// The changes of old runs, if there are any.
+fn old_changes(parts: &[Part], old_runs: &HashSet<String>) -> Option<BooleanBuffer> {
+    let is_old = |part: &Part| part.run.as_deref().is_some_and(|run| old_runs.contains(run));
+    if !parts.iter().any(is_old) {
+        return None;
+    }
+    let mut old = BooleanBufferBuilder::new(parts.iter().map(|part| part.ops.len()).sum());
+    parts.iter().for_each(|part| old.append_n(part.ops.len(), is_old(part)));
+    Some(old.finish())
 }
 
 /// The other keys of all parts, if any has some.

@@ -29,6 +29,8 @@ pub(crate) struct ChangeSet {
     pub(crate) unsent: Vec<Option<BooleanBuffer>>,
     /// The other keys of rows whose key changed; `None` where no row's did.
     pub(crate) others: Option<OtherKeys>,
+    /// The changes of runs of the connector from before the last full snapshot of the source.
+    pub(crate) old: Option<BooleanBuffer>,
     pub(crate) origins: Origins,
     /// How many changes more there were: from before a truncate.
     pub(crate) covered: u64,

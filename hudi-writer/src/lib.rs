@@ -28,6 +28,7 @@ mod file;
 mod fit;
 mod flush;
 mod fold;
+mod ghosts;
 mod images;
 mod index;
 mod keying;
@@ -63,8 +64,8 @@ pub use lock::{Attempt, HeldLock, Lock};
 pub use outcome::{CommitOutcome, Committed, Refused, Taken};
 pub use read::{DataFile, ReadOptions};
 pub use settings::{
-    FileCompression, ForeignMetadataTable, ForeignPending, Index, Mode, NewTable, OnSchemaConflict, SourceWentBack,
-    WriterSettings,
+    FileCompression, ForeignMetadataTable, ForeignPending, Index, Mode, NewTable, OnSchemaConflict, SecondSnapshot,
+    SourceWentBack, WriterSettings,
 };
 pub use store::{Encryption, RequestCounts, StoreSettings};
 pub use table::Table;

@@ -46,4 +46,6 @@ pub enum Mutant {
     MemoryNotWritten,
     /// It is written after the commit.
     MemoryAfterCommit,
+    /// What a snapshot does not have is deleted before its end was seen.
+    GhostsBeforeTheEnd,
 }

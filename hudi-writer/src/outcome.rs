@@ -106,4 +106,24 @@ pub struct Committed {
     pub dead_letters: u64,
     /// Halves of moves that were waited for no longer: the window of the row memory is over.
     pub forgotten_moves: u64,
+    /// Of the deleted rows, those that a later snapshot of the source does not have.
+    pub ghosts: u64,
+}
+
+impl Committed {
+    /// This one, and the next of the same call.
+    pub(crate) fn and(self, next: Self) -> Self {
+        Self {
+            instant: next.instant,
+            inserted_rows: self.inserted_rows + next.inserted_rows,
+            updated_rows: self.updated_rows + next.updated_rows,
+            deleted_rows: self.deleted_rows + next.deleted_rows,
+            ignored_changes: self.ignored_changes + next.ignored_changes,
+            files: self.files + next.files,
+            bytes: self.bytes + next.bytes,
+            dead_letters: self.dead_letters + next.dead_letters,
+            forgotten_moves: self.forgotten_moves + next.forgotten_moves,
+            ghosts: self.ghosts + next.ghosts,
+        }
+    }
 }

@@ -41,6 +41,17 @@ pub enum ForeignPending {
     RollBack,
 }
 
+/// What is done about rows that a later full snapshot of the source does not have. A connector that lost its place takes a new
+/// snapshot, and what was deleted since its last word is never told of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SecondSnapshot {
+    /// They stay.
+    #[default]
+    Keep,
+    /// They are deleted once the snapshot has ended: it bounds the table. Not for a source whose snapshots leave rows out.
+    Replace,
+}
+
 /// How keys are routed to file groups.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Index {
@@ -88,6 +99,8 @@ pub struct WriterSettings {
     pub row_memory_rows: usize,
     /// How long they wait, in milliseconds. Default a day.
     pub row_memory_ms: u64,
+    /// What is done about rows that a later full snapshot of the source does not have. Default: they stay.
+    pub on_second_snapshot: SecondSnapshot,
 }
 
 impl Default for WriterSettings {
@@ -106,6 +119,7 @@ impl Default for WriterSettings {
             keyless_partitions: false,
             row_memory_rows: 10_000,
             row_memory_ms: 24 * 3_600_000,
+            on_second_snapshot: SecondSnapshot::default(),
         }
     }
 }

@@ -5,16 +5,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use arrow::array::{Array, RecordBatch, StringArray};
+use arrow::array::{Array, AsArray, RecordBatch, StringArray};
 use futures::{StreamExt, TryStreamExt};
 use hudi_core::bucket::bucket_of;
 use hudi_core::file_slice::FileSlice;
 use hudi_core::merge::OrderValue;
+use hudi_core::schema::meta;
 
 use crate::changes::{KeyTable, Spot};
 use crate::clearing::{Left, left_of};
 use crate::commit::Scope;
 use crate::error::{Error, Result};
+use crate::file::BatchReader;
 use crate::fold::Carried;
 use crate::index::Found;
 use crate::plan::{PlannedFile, Planner};
@@ -143,5 +145,30 @@ impl Planner<'_> {
         let absent = || Error::corrupt("changes", "a row is taken from where none is stored");
         let rows = numbers.iter().map(|number| place(number).ok_or_else(absent)).collect::<Result<Vec<_>>>()?;
         self.read_carried(&Carried { rows, columns }, &whereabouts.files).await
+    }
+
+    /// The commit that wrote each key's stored row; none where it is not stored.
+    pub(crate) async fn read_commit_times(&self, whereabouts: &Whereabouts) -> Result<Vec<Option<String>>> {
+        let mut by_file: BTreeMap<usize, Vec<(u64, usize)>> = BTreeMap::new();
+        for (number, at) in whereabouts.at.iter().enumerate() {
+            let Some((file, entry)) = at else { continue };
+            by_file.entry(*file).or_default().push((whereabouts.found[*file].rows[*entry].1, number));
+        }
+        let mut times = vec![None; whereabouts.at.len()];
+        for (file, mut of_file) in by_file {
+            let Some(stored) = &whereabouts.files[file].stored else { continue };
+            of_file.sort_unstable();
+            let rows: Vec<u64> = of_file.iter().map(|(row, _)| *row).collect();
+            let columns = [meta::COMMIT_TIME];
+            let mut reader = BatchReader::of_rows(self.store, &stored.footer, &columns, &rows, self.compute)?;
+            let mut numbers = of_file.into_iter().map(|(_, number)| number);
+            while let Some(batch) = reader.next().await? {
+                let texts = batch.column_by_name(meta::COMMIT_TIME).and_then(|column| column.as_string_opt::<i32>());
+                for (time, number) in texts.into_iter().flatten().zip(&mut numbers) {
+                    times[number] = time.map(str::to_owned);
+                }
+            }
+        }
+        Ok(times)
     }
 }

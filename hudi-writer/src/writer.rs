@@ -14,7 +14,7 @@ use crate::buffer::Buffer;
 use crate::commit::heal_on_opening;
 use crate::components::Components;
 use crate::error::{Error, Result, format};
-use crate::flush::Flush;
+use crate::flush::{Flush, Work, ghosts_are_due};
 use crate::keying::{Keyed, keys_of, other_keys_of};
 use crate::mutant::Mutant;
 use crate::outcome::{CommitOutcome, Refusals, Refused, Taken};
@@ -22,7 +22,7 @@ use crate::positions::Positions;
 use crate::recorded::recorded;
 use crate::remembered::{Remembered, remove_superseded};
 use crate::session::Session;
-use crate::settings::{Index, Mode};
+use crate::settings::{Index, Mode, SecondSnapshot};
 use crate::settled::{Settled, Settling};
 use crate::store::RequestCounts;
 use crate::table::{self, Table, gate_for_writing, read_history, stored_index};
@@ -52,14 +52,17 @@ impl TableWriter {
         let mut positions = Positions::of(read_history(&table).await?, &parts.settings.pipeline)?;
         remove_superseded(&parts, &positions.committed).await?;
         positions.are_tidied();
+        let keys = KeySpec::of(&table.properties);
+        gate_replacing(parts.settings.on_second_snapshot, &keys, table.properties.mode())?;
         let session = Session {
-            keys: KeySpec::of(&table.properties),
+            keys,
             index: stored_index(&table.properties)?,
             mode: table.properties.mode(),
             columns: table.columns.clone(),
             buffer: Buffer::default(),
             letters: vec![],
             memory: Remembered::default(),
+            all_has_come: false,
             table,
             parts,
         };
@@ -157,6 +160,9 @@ impl TableWriter {
         settled.iter().for_each(|settled| refusals.add(Stage::Schema, &settled.refused));
         refusals.add(Stage::Key, &refused);
         refusals.add(Stage::Write, &truncates.refused);
+        if self.session.replaces() {
+            note_snapshots(batch, verdicts, &refusals, &mut checkpoint);
+        }
         let is_taken = |row: usize| {
             let is_row = batch.ops[row] != Op::Truncate || self.session.mode == Mode::History;
             let is_usable = keys.is_valid(row) && partitions.is_valid(row) && !refusals.hold(row);
@@ -179,6 +185,7 @@ impl TableWriter {
             (self.session.columns, self.positions.columns) = (Some(columns), map);
         }
         self.positions.checkpoint = checkpoint;
+        self.session.all_has_come = false;
         Ok(counts)
     }
 
@@ -249,10 +256,41 @@ impl TableWriter {
     pub fn dead_letter(&mut self, letter: DeadLetter) {
         let origin = &letter.original.origin;
         self.positions.checkpoint.advance(&origin.topic, origin.partition, origin.offset + 1);
+        if self.session.replaces() && !matches!(letter.stage, Stage::Key | Stage::Write) {
+            let sources = self.positions.checkpoint.sources.values_mut();
+            sources.for_each(|source| source.snapshot.see_unread(&origin.topic, origin.partition));
+        }
         self.session.letters.push(letter);
     }
 
-    /// Commits everything that was taken, with the checkpoint, in one instant.
+    /// Whether a later full snapshot of the source waits to be told, by [`TableWriter::high_water`], where the partitions of its
+    /// topic end: its last row was seen.
+    #[must_use]
+    pub fn wants_high_waters(&self) -> bool {
+        let mut currents = self.positions.checkpoint.sources.values().filter_map(|s| s.snapshot.current.as_ref());
+        self.session.replaces()
+            && currents.any(|current| current.last_seen && !current.deleted && current.ends.is_empty())
+    }
+
+    /// Tells where a partition ends, as the broker says after the last row of a snapshot was seen. Once one is told, all must be:
+    /// the snapshot has ended when each was read so far. Where none is, it has when each partition that was ever heard of brought
+    /// something from after it, or at [`TableWriter::all_has_come`].
+    pub fn high_water(&mut self, topic: &str, partition: i32, next: i64) {
+        let sources = self.positions.checkpoint.sources.values_mut();
+        let currents = sources.filter_map(|source| source.snapshot.current.as_mut());
+        for current in currents.filter(|current| current.last_seen && current.topic == topic) {
+            current.ends.entry(partition).or_insert(next);
+        }
+    }
+
+    /// Tells that every partition of the source's topic was read to its end: there is nothing more to come, or not for now. Holds
+    /// until changes are written again.
+    pub fn all_has_come(&mut self) {
+        self.session.all_has_come = true;
+    }
+
+    /// Commits everything that was taken, with the checkpoint, in one instant; and in a second one, if a later snapshot of the
+    /// source has ended and is to replace the table ([`SecondSnapshot::Replace`]), the deletion of what it does not have.
     ///
     /// `originals` finds the message of a change that turns out not to be applicable (a partial change of a row that is
     /// nowhere): it becomes a dead letter. Without a message for it nothing is committed.
@@ -263,14 +301,32 @@ impl TableWriter {
     /// Whatever the store or the files say. The table is the old one; open it again.
     pub async fn commit(&mut self, originals: &(dyn Fn(&Origin) -> Option<Original> + Sync)) -> Result<CommitOutcome> {
         self.refuse_if_failed()?;
-        if self.session.buffer.rows() == 0 && self.session.letters.is_empty() && !self.positions.have_moved() {
-            return Ok(CommitOutcome::Empty);
+        let mut outcome = CommitOutcome::Empty;
+        if self.session.buffer.rows() > 0 || !self.session.letters.is_empty() || self.positions.have_moved() {
+            outcome = self.flush(originals, Work::Changes).await?;
         }
+        if self.failed || !ghosts_are_due(&self.session, &self.positions) {
+            return Ok(outcome);
+        }
+        let deleted = self.flush(originals, Work::Ghosts).await?;
+        Ok(match (outcome, deleted) {
+            (CommitOutcome::Committed(first), CommitOutcome::Committed(second)) => {
+                CommitOutcome::Committed(first.and(second))
+            }
+            (_, deleted) => deleted,
+        })
+    }
+
+    async fn flush(
+        &mut self,
+        originals: &(dyn Fn(&Origin) -> Option<Original> + Sync),
+        work: Work,
+    ) -> Result<CommitOutcome> {
         self.failed = true;
-        let flush = Flush { session: &mut self.session, positions: &mut self.positions, originals };
+        let flush = Flush { session: &mut self.session, positions: &mut self.positions, originals, work };
         let outcome = flush.run().await?;
         if self.session.parts.is_broken(Mutant::CheckpointOutsideCommit) && self.positions.have_moved() {
-            let flush = Flush { session: &mut self.session, positions: &mut self.positions, originals };
+            let flush = Flush { session: &mut self.session, positions: &mut self.positions, originals, work };
             let _ = flush.run().await?;
         }
         self.failed = !matches!(outcome, CommitOutcome::Committed(_));
@@ -283,6 +339,17 @@ impl TableWriter {
         }
         Ok(())
     }
+}
+
+/// Refuses to delete what a second snapshot lacks where rows are not told by a key, or are kept.
+fn gate_replacing(setting: SecondSnapshot, keys: &KeySpec, mode: Mode) -> Result<()> {
+    let why = match mode {
+        _ if setting == SecondSnapshot::Keep => return Ok(()),
+        Mode::Upsert if !keys.is_keyless() => return Ok(()),
+        Mode::Upsert => "the table has no key: what a snapshot reads again cannot be told from what is there",
+        Mode::SoftDelete | Mode::History => "the table keeps what is deleted",
+    };
+    Err(Error::refused("`on_second_snapshot` = `replace`", format!("{why}: leave it at `keep`")))
 }
 
 /// The table's properties; an update of them that died in the middle is carried on, under the lock.
@@ -311,6 +378,15 @@ fn went_back(back: WentBack) -> Error {
         return Error::refused(what, format!("epoch {MAX_EPOCH} is the last: make the table anew"));
     }
     Error::SourceWentBack { source_name: source.to_string(), origin }
+}
+
+/// Notes the snapshots that new changes are of. A row of one that cannot be in the table would be taken for deleted.
+fn note_snapshots(batch: &ChangeBatch, verdicts: &[Verdict], refusals: &Refusals<'_>, checkpoint: &mut Checkpoint) {
+    let source = checkpoint.sources.entry(batch.source.to_string()).or_default();
+    source.see_snapshots(batch, |row| verdicts[row] == Verdict::New);
+    if (0..batch.num_rows()).any(|row| batch.ops[row] == Op::Snapshot && refusals.hold(row)) {
+        source.snapshot.cancel("a row of it is a dead letter");
+    }
 }
 
 fn counted(batch: &ChangeBatch, verdicts: &[Verdict], taken: &BooleanArray, refused: Vec<Refused>) -> Taken {

@@ -14,7 +14,7 @@ use examples::{
     Decoders, Failure, FormatOptions, Given, IndexOption, OnBadMessage, Pipeline, Summary, TableTemplate, UrlTemplate,
     finish, parse_property,
 };
-use hudi_writer::{ForeignPending, NewTable, SourceWentBack, TableWriter, WriterSettings};
+use hudi_writer::{ForeignPending, NewTable, SecondSnapshot, SourceWentBack, TableWriter, WriterSettings};
 use kafka_source::{CaptureReader, CapturedRecord};
 use serde::Serialize;
 
@@ -62,6 +62,10 @@ struct Arguments {
     /// What is done about a source that was restored or failed over, and sends other changes in place of earlier ones.
     #[arg(long, default_value = "stop")]
     on_source_went_back: OnSourceWentBack,
+    /// What is done about rows that a later full snapshot of the source does not have. The messages end where they end: replace only
+    /// where all of them are there.
+    #[arg(long, default_value = "keep")]
+    on_second_snapshot: OnSecondSnapshot,
     /// A further property of a table that is created.
     #[arg(long = "set", value_name = "HOODIE.KEY=VALUE", value_parser = parse_property)]
     properties: Vec<(String, String)>,
@@ -104,6 +108,14 @@ enum OnSourceWentBack {
     Stop,
     /// Its changes win over all from before; take a new snapshot too.
     NewEpoch,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum OnSecondSnapshot {
+    /// They stay.
+    Keep,
+    /// They are deleted: what deleted them at the source was never sent.
+    Replace,
 }
 
 /// What was done to all tables.
@@ -241,9 +253,14 @@ fn settings(arguments: &Arguments) -> WriterSettings {
         OnForeignPending::Leave => ForeignPending::Leave,
         OnForeignPending::RollBack => ForeignPending::RollBack,
     };
+    let on_second_snapshot = match arguments.on_second_snapshot {
+        OnSecondSnapshot::Keep => SecondSnapshot::Keep,
+        OnSecondSnapshot::Replace => SecondSnapshot::Replace,
+    };
     WriterSettings {
         pipeline: arguments.pipeline.clone(),
         on_source_went_back,
+        on_second_snapshot,
         foreign_pending,
         keyless_partitions: arguments.keyless_partitions,
         ..WriterSettings::default()

@@ -8,7 +8,9 @@ use cdc_decoders::debezium::DeclaredSchema;
 use examples::{Decoders, Failure, Format, Given, OnBadMessage, Pipeline, Schemas, Summary, TableTemplate};
 use futures::TryStreamExt;
 use hudi_core::change::{Op, columns};
-use hudi_writer::{Index, NewTable, ReadOptions, SourceWentBack, Table, TableWriter, WriterSettings, check_table};
+use hudi_writer::{
+    Index, NewTable, ReadOptions, SecondSnapshot, SourceWentBack, Table, TableWriter, WriterSettings, check_table,
+};
 use kafka_source::CapturedRecord;
 
 use crate::cells::{Cell, cell};
@@ -25,6 +27,7 @@ pub(crate) struct Replay {
     pub(crate) partition_by: Vec<String>,
     pub(crate) on_bad: OnBadMessage,
     pub(crate) on_source_went_back: SourceWentBack,
+    pub(crate) on_second_snapshot: SecondSnapshot,
 }
 
 impl Default for Replay {
@@ -39,6 +42,7 @@ impl Default for Replay {
             partition_by: vec![],
             on_bad: OnBadMessage::DeadLetter,
             on_source_went_back: SourceWentBack::Stop,
+            on_second_snapshot: SecondSnapshot::Keep,
         }
     }
 }
@@ -50,7 +54,11 @@ impl Replay {
         let given = Given { key: !self.key.is_empty(), partition_by: !self.partition_by.is_empty(), index: true };
         let decoders = Decoders::new(self.format, self.declared.clone(), self.schemas.clone());
         let decoder = |writer: Option<&TableWriter>| decoders.decoder(&self.key, writer);
-        let settings = WriterSettings { on_source_went_back: self.on_source_went_back, ..WriterSettings::default() };
+        let settings = WriterSettings {
+            on_source_went_back: self.on_source_went_back,
+            on_second_snapshot: self.on_second_snapshot,
+            ..WriterSettings::default()
+        };
         let builder = TableWriter::builder(folder.to_str().unwrap()).settings(settings);
         let pipeline = Pipeline::open(builder, TableTemplate { table, given }, decoder).await?;
         let pipeline = pipeline.schemas(self.schemas.clone());

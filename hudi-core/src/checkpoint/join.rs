@@ -1,6 +1,7 @@
 //! Two writers of one pipeline, each with partitions of its own: [`Checkpoint::joined`].
 
 use super::judge::mark_key;
+use super::snapshot::SnapshotState;
 use super::state::{Checkpoint, SourceState};
 
 impl Checkpoint {
@@ -70,10 +71,35 @@ impl SourceState {
         if ours.identity != before.identity {
             self.identity.clone_from(&ours.identity);
         }
+        self.snapshot = both(&ours.snapshot, &before.snapshot, &self.snapshot)?;
         let moved = ours.marks.iter().filter(|(key, _)| marks.contains(key));
         self.marks.extend(moved.map(|(key, mark)| (key.clone(), mark.clone())));
         Some(())
     }
+}
+
+/// What two writers know of snapshots; `None` where they saw different ones begin.
+fn both(ours: &SnapshotState, before: &SnapshotState, theirs: &SnapshotState) -> Option<SnapshotState> {
+    if ours == before || ours == theirs {
+        return Some(theirs.clone());
+    }
+    if theirs == before {
+        return Some(ours.clone());
+    }
+    let mut joined = theirs.clone();
+    joined.current = match (&ours.current, &theirs.current) {
+        (Some(ours), Some(theirs)) => Some(theirs.and(ours)?),
+        (None, None) => None,
+        _ => return None,
+    };
+    for run in &ours.runs {
+        match joined.runs.iter_mut().find(|seen| seen.run == run.run) {
+            Some(seen) => seen.streamed |= run.streamed,
+            None => joined.runs.push(run.clone()),
+        }
+    }
+    joined.unread.extend(ours.unread.iter().cloned());
+    Some(joined)
 }
 
 #[cfg(test)]

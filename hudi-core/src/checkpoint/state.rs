@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::snapshot::SnapshotState;
 use crate::change::StreamPosition;
 use crate::error::{Error, Result};
 
@@ -89,6 +90,9 @@ pub struct SourceState {
     /// The source's last truncate that is in the table.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub truncated_at: Option<TruncatedAt>,
+    /// Its full snapshots, where later ones bound the table.
+    #[serde(default, skip_serializing_if = "SnapshotState::is_empty")]
+    pub snapshot: SnapshotState,
     /// The marks, by `topic/partition`.
     #[serde(default)]
     pub marks: BTreeMap<String, Mark>,

@@ -120,6 +120,7 @@ impl Values<'_> {
             orders: with_none(&self.changes.orders, patches.len())?,
             unsent: (0..self.changes.unsent.len()).map(|column| self.mask(column, settled, patches)).collect(),
             others: self.changes.others.as_ref().map(|others| padded(others, patches.len())).transpose()?,
+            old: self.old(patches.len()),
             origins: self.changes.origins.clone(),
             covered: self.changes.covered,
             mark: self.changes.mark,
@@ -170,6 +171,15 @@ impl Values<'_> {
         Some(mask.finish()).filter(|mask| mask.count_set_bits() > 0)
     }
 
+    /// The changes of old runs. A patch is no newer than what it patches.
+    fn old(&self, patches: usize) -> Option<BooleanBuffer> {
+        let before = self.changes.old.as_ref()?;
+        let mut old = BooleanBufferBuilder::new(before.len() + patches);
+        old.append_buffer(before);
+        old.append_n(patches, true);
+        Some(old.finish())
+    }
+
     /// The partitions, anew of rows of which a partition column was filled.
     fn partitions(
         &self,
@@ -203,7 +213,7 @@ impl Values<'_> {
     pub(super) fn memory(&self, settled: Settled) -> Result<RowMemory> {
         let (given, stands): (Vec<_>, Vec<_>) = settled.given.into_iter().unzip();
         if given.is_empty() {
-            return Ok(RowMemory { given, rows: None, owed: settled.owed });
+            return Ok(RowMemory { given, owed: settled.owed, ..RowMemory::default() });
         }
         let mut columns = vec![];
         for column in 0..self.changes.columns.num_columns() {
@@ -211,7 +221,7 @@ impl Values<'_> {
             columns.push(self.gathered(column, &places)?);
         }
         let rows = RecordBatch::try_new(self.changes.columns.schema(), columns).map_err(failed())?;
-        Ok(RowMemory { given, rows: Some(rows), owed: settled.owed })
+        Ok(RowMemory { given, rows: Some(rows), owed: settled.owed, ..RowMemory::default() })
     }
 }
 

@@ -145,7 +145,7 @@ pub(crate) async fn follow(
     window: Window,
 ) -> Result<Followed> {
     let changes = Arc::clone(planner.changes);
-    if changes.others.is_none() && memory.is_empty() {
+    if changes.others.is_none() && memory.knows_no_move() {
         let scope = Scope::Nothing;
         return Ok(Followed { changes, memory: None, scope, forgotten: 0, depends_on_memory: false });
     }
@@ -160,6 +160,7 @@ pub(crate) async fn follow(
     let following = Following { planner, table, by_key, kind, now_ms };
     let mut followed = following.run(changes, Arc::new(remembered)).await?;
     is_changed |= followed.is_changed;
+    followed.memory.stale.clone_from(&memory.stale);
     let forgotten = followed.memory.keep_within(window, now_ms)?;
     if forgotten > 0 {
         let url = planner.store.url();
@@ -170,7 +171,7 @@ pub(crate) async fn follow(
         memory: (is_changed || forgotten > 0).then_some(followed.memory),
         scope: followed.scope,
         forgotten,
-        depends_on_memory: followed.has_lone || !memory.is_empty(),
+        depends_on_memory: followed.has_lone || !memory.knows_no_move(),
     })
 }
 

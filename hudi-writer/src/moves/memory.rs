@@ -1,6 +1,9 @@
-//! [`RowMemory`]: what is remembered of moves of which one half has come. Bounded by a window of time and rows.
+//! [`RowMemory`]: what is remembered of moves of which one half has come, bounded by a window of time and rows; and of keys
+//! that a snapshot has not touched.
 //!
 //! Not here: its form in the store ([`super::memory_file`]), and what comes to be remembered ([`super::settle`]).
+
+use std::collections::BTreeSet;
 
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
@@ -21,6 +24,8 @@ pub(crate) struct RowMemory {
     pub(super) rows: Option<RecordBatch>,
     /// Columns that were filled from a row that may still change.
     pub(super) owed: Vec<Owed>,
+    /// Keys that nothing of the last full snapshot, or of what came after it, has touched, though they were written since it began.
+    pub(super) stale: BTreeSet<Spot>,
 }
 
 /// When something came to be remembered.
@@ -67,6 +72,21 @@ pub(crate) struct Window {
 
 impl RowMemory {
     pub(crate) fn is_empty(&self) -> bool {
+        self.knows_no_move() && self.stale.is_empty()
+    }
+
+    /// The keys that the last snapshot has not touched.
+    pub(crate) fn stale(&self) -> &BTreeSet<Spot> {
+        &self.stale
+    }
+
+    /// The same, but for the stale keys.
+    pub(crate) fn with_stale(&self, stale: BTreeSet<Spot>) -> Self {
+        Self { stale, ..self.clone() }
+    }
+
+    /// Whether no half of a move waits for the other.
+    pub(super) fn knows_no_move(&self) -> bool {
         self.given.is_empty() && self.owed.is_empty()
     }
 

@@ -14,6 +14,7 @@ use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchR
 use serde::{Deserialize, Serialize};
 
 use super::memory::{Given, Owed, RowMemory};
+use crate::changes::Spot;
 use crate::error::{Error, Result};
 
 /// The column that says what an entry is. No column of a source is called so: ours begin with `_cdc_`.
@@ -23,6 +24,7 @@ const ENTRY: &str = "_cdc_memory";
 enum Entry {
     Given(Given),
     Owed(Owed),
+    Stale(Spot),
 }
 
 impl RowMemory {
@@ -30,13 +32,14 @@ impl RowMemory {
     pub(crate) fn to_file(&self, path: &str) -> Result<Bytes> {
         let failed = || Error::columns("encode", path);
         let entries = self.given.iter().cloned().map(Entry::Given).chain(self.owed.iter().cloned().map(Entry::Owed));
+        let entries = entries.chain(self.stale.iter().cloned().map(Entry::Stale));
         // An entry of ours is always text.
         let texts = entries.map(|entry| serde_json::to_string(&entry).unwrap_or_default());
         let entries: ArrayRef = Arc::new(StringArray::from_iter_values(texts));
         let mut fields = vec![Arc::new(Field::new(ENTRY, DataType::Utf8, false))];
         let mut columns = vec![entries];
         for (column, field) in self.rows.iter().flat_map(|rows| rows.columns().iter().zip(rows.schema_ref().fields())) {
-            let none = new_null_array(field.data_type(), self.owed.len());
+            let none = new_null_array(field.data_type(), self.owed.len() + self.stale.len());
             columns.push(concat(&[&**column, &*none]).map_err(failed())?);
             fields.push(Arc::clone(field));
         }
@@ -57,6 +60,7 @@ impl RowMemory {
             match serde_json::from_str(text).map_err(|error| corrupt(error.to_string()))? {
                 Entry::Given(given) => memory.given.push(given),
                 Entry::Owed(owed) => memory.owed.push(owed),
+                Entry::Stale(spot) => drop(memory.stale.insert(spot)),
             }
         }
         let columns: Vec<usize> = (1..batch.num_columns()).collect();
@@ -84,7 +88,6 @@ mod tests {
     use super::super::ids::MoveId;
     use super::super::memory::{Holder, Since};
     use super::*;
-    use crate::changes::Spot;
 
     fn id(order: i64) -> MoveId {
         let spot = |key: &str| Spot { partition: "p=1".to_owned(), key: key.to_owned() };
@@ -105,10 +108,11 @@ mod tests {
             given: vec![Given { id: id(1), since }, Given { id: id(2), since }],
             rows: Some(rows.clone()),
             owed: vec![owed(Holder::Row(id(3).new)), owed(Holder::Given(id(1)))],
+            stale: [id(1).old, id(1).new].into(),
         };
         for memory in [memory.clone(), RowMemory { given: vec![], rows: None, ..memory.clone() }] {
             let read = RowMemory::of_file(memory.to_file("f").unwrap(), "f").unwrap();
-            assert_eq!((read.given, read.owed), (memory.given, memory.owed));
+            assert_eq!((read.given, read.owed, read.stale), (memory.given, memory.owed, memory.stale));
             let columns = |rows: Option<RecordBatch>| rows.map(|rows| rows.columns().to_vec());
             assert_eq!(columns(read.rows), columns(memory.rows));
         }

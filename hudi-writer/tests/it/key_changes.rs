@@ -519,31 +519,33 @@ async fn a_memory_that_another_writer_changed_meanwhile_is_not_overwritten() {
     let [leaves, comes] = moves(1, 11, 10);
     let [leaves_too, comes_too] = moves(2, 12, 10);
     let by_first = vec![Change::new(Op::Update, 1, 9), leaves, Change::new(Op::Update, 2, 9), leaves_too];
-    let by_second = vec![comes, comes_too, Change::new(Op::Insert, 40, 11)];
-    for at in 0..64 {
+    let by_second = [Change::new(Op::Insert, 40, 8), comes, comes_too];
+    // What the second does while the first sleeps: something else, or its halves of the moves too.
+    for (at, meanwhile) in (0..64).flat_map(|at| [(at, 1), (at, 3)]) {
         let inner: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
         let clock = Arc::new(ManualClock::default());
         let settings = WriterSettings { lock_wait_ms: 100_000_000, ..WriterSettings::default() };
         let builder = |store: &Arc<dyn ObjectStore>, name: &str| {
-            let builder = TableWriter::builder(format!("memory:///meanwhile/{at}/{name}"));
+            let builder = TableWriter::builder(format!("memory:///meanwhile/{at}/{meanwhile}/{name}"));
             builder.store(Arc::clone(store), "t").clock(clock.clone()).settings(settings.clone())
         };
         let table = NewTable::new("t", ["id"]).index(bucket(64));
         let mut writer = builder(&inner, "").create(&table).await.unwrap();
         commit_by(&mut writer, &inserts(0..6), 0, 0).await;
-        let sleepy = FaultyStore::new(Arc::clone(&inner), at, Fault::Sleeps);
+        let sleepy = FaultyStore::new(Arc::clone(&inner), at, Fault::Waits);
         let sleepy_store: Arc<dyn ObjectStore> = Arc::new(sleepy.clone());
         let first = tokio::spawn(send(builder(&sleepy_store, "first"), by_first.clone(), 0, 6));
         asleep_or_done(&sleepy, &first).await;
-        let second = tokio::spawn(send(builder(&inner, "second"), by_second.clone(), 1, 0));
+        let second = tokio::spawn(send(builder(&inner, "second"), by_second[..meanwhile].to_vec(), 1, 0));
         let_others_go_on().await;
         sleepy.release().await;
         first.await.unwrap();
         second.await.unwrap();
+        send(builder(&inner, "second"), by_second.to_vec(), 1, 0).await;
         let table = Table::open_in(Arc::clone(&inner), "t", "memory:///meanwhile").await.unwrap();
         let names: Vec<_> = rows_of(&table).await.into_iter().map(|(id, row)| (id, row.1)).collect();
         let want = [(0, named(0, 1)), (3, named(3, 1)), (4, named(4, 1)), (5, named(5, 1)), (11, named(1, 9))];
-        let want = want.into_iter().chain([(12, named(2, 9)), (40, named(40, 11))]);
-        assert_eq!(names, want.collect::<Vec<_>>(), "asleep at call {at}");
+        let want = want.into_iter().chain([(12, named(2, 9)), (40, named(40, 8))]);
+        assert_eq!(names, want.collect::<Vec<_>>(), "waits at call {at}");
     }
 }

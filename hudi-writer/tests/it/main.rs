@@ -7,6 +7,7 @@ mod commits;
 mod crashes;
 mod every_change;
 mod gates;
+mod ghosts;
 mod history;
 mod key_changes;
 mod keyless;
