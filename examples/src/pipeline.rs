@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use cdc_decoders::overrides::{Overridden, Overrides};
 use cdc_decoders::{DecodeError, Decoded, Decoder};
 use hudi_core::change::{ChangeBatch, Op, Origin};
 use hudi_core::dead_letter::{DeadLetter, Original, Stage};
@@ -51,6 +52,8 @@ pub struct Given {
     pub partition_by: bool,
     /// The index.
     pub index: bool,
+    /// What becomes of changes.
+    pub mode: bool,
 }
 
 /// What a pipeline did.
@@ -103,6 +106,7 @@ pub struct Pipeline {
     writer: Option<TableWriter>,
     decoder: Box<dyn Decoder>,
     schemas: Schemas,
+    overrides: Overrides,
     on_bad: OnBadMessage,
     commit_every_rows: usize,
     kept: HashMap<Origin, CapturedRecord>,
@@ -141,6 +145,7 @@ impl Pipeline {
             writer,
             decoder,
             schemas: Schemas::default(),
+            overrides: Overrides::default(),
             on_bad: OnBadMessage::DeadLetter,
             commit_every_rows: usize::MAX,
             kept: HashMap::new(),
@@ -171,6 +176,13 @@ impl Pipeline {
     #[must_use]
     pub fn schemas(mut self, schemas: Schemas) -> Self {
         self.schemas = schemas;
+        self
+    }
+
+    /// What columns are to be in place of what is sent.
+    #[must_use]
+    pub fn overrides(mut self, overrides: Overrides) -> Self {
+        self.overrides = overrides;
         self
     }
 
@@ -282,6 +294,14 @@ impl Pipeline {
     /// Hands what is decoded to the table; makes the table if it is not there.
     async fn flush(&mut self) -> Result<(), Failure> {
         let Some(batch) = self.decoder.flush()? else { return Ok(()) };
+        let Overridden { batch, refused: unfit } = self.overrides.apply(batch)?;
+        for row in unfit {
+            let reason = format!("column `{}`: {}", row.column, row.reason);
+            self.bury_row(Refused { origin: row.origin, stage: Stage::Schema, reason })?;
+        }
+        if batch.num_rows() == 0 {
+            return Ok(());
+        }
         if self.writer.is_none() && !batch.speaks_of_rows() {
             // There is nothing to empty yet, nor does it say what the table is; but older changes may still come.
             self.held.push(batch);
@@ -425,6 +445,9 @@ impl TableTemplate {
         }
         if self.given.partition_by && self.table.partition_by != properties.partition_fields() {
             return differs("partition columns", &properties.partition_fields());
+        }
+        if self.given.mode && self.table.mode != properties.mode() {
+            return differs("mode", &properties.mode());
         }
         if self.given.index && self.table.index != Some(writer.index()) {
             return differs("index", &writer.index());

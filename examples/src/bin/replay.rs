@@ -14,7 +14,9 @@ use examples::{
     Decoders, Failure, FormatOptions, Given, IndexOption, OnBadMessage, Pipeline, Summary, TableTemplate, UrlTemplate,
     finish, parse_property,
 };
-use hudi_writer::{ForeignPending, NewTable, SecondSnapshot, SourceWentBack, TableWriter, WriterSettings};
+use hudi_writer::{
+    ForeignPending, Mode, NewTable, OnSchemaConflict, SecondSnapshot, SourceWentBack, TableWriter, WriterSettings,
+};
 use kafka_source::{CaptureReader, CapturedRecord};
 use serde::Serialize;
 
@@ -64,8 +66,14 @@ struct Arguments {
     on_source_went_back: OnSourceWentBack,
     /// What is done about rows that a later full snapshot of the source does not have. The messages end where they end: replace only
     /// where all of them are there.
-    #[arg(long, default_value = "keep")]
+    #[arg(long = "resnapshot", default_value = "keep")]
     on_second_snapshot: OnSecondSnapshot,
+    /// What becomes of changes; for a table's whole life.
+    #[arg(long, default_value = "upsert")]
+    mode: ModeOption,
+    /// What is done with a column that comes to mean something else than the table's of its name.
+    #[arg(long, default_value = "stop")]
+    on_schema_conflict: SchemaConflict,
     /// A further property of a table that is created.
     #[arg(long = "set", value_name = "HOODIE.KEY=VALUE", value_parser = parse_property)]
     properties: Vec<(String, String)>,
@@ -92,6 +100,26 @@ struct Target {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum TableType {
     Cow,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum ModeOption {
+    /// A key's newest change is its row; a deleted row is gone.
+    Upsert,
+    /// The same, but a deleted row stays, marked.
+    Soft,
+    /// Every change is a row.
+    History,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum SchemaConflict {
+    /// Nothing is written.
+    Stop,
+    /// It goes on in a new column: `amount_v2`.
+    NewColumn,
+    /// The rows that have a value in it are kept beside the table.
+    DeadLetter,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -217,10 +245,11 @@ fn tables(arguments: &Arguments, decoders: &Decoders) -> Result<BTreeMap<String,
 
 async fn pipeline(arguments: &Arguments, decoders: &Decoders, topic: &str, table: &str) -> Result<Pipeline, Failure> {
     let builder = TableWriter::builder(table).settings(settings(arguments));
-    let make = |writer: Option<&TableWriter>| decoders.decoder(&arguments.key, writer);
+    let make = |writer: Option<&TableWriter>| decoders.decoder(topic, &arguments.key, writer);
     let mut pipeline = Pipeline::open(builder, template(arguments, table), make)
         .await?
         .schemas(decoders.schemas.clone())
+        .overrides(decoders.overrides.clone())
         .commit_every_rows(arguments.commit_every_rows.map_or(usize::MAX, |rows| rows as usize));
     pipeline.reads_only(topic)?;
     if arguments.stop_on_bad_message {
@@ -253,6 +282,11 @@ fn settings(arguments: &Arguments) -> WriterSettings {
         OnForeignPending::Leave => ForeignPending::Leave,
         OnForeignPending::RollBack => ForeignPending::RollBack,
     };
+    let on_schema_conflict = match arguments.on_schema_conflict {
+        SchemaConflict::Stop => OnSchemaConflict::Stop,
+        SchemaConflict::NewColumn => OnSchemaConflict::NewColumn,
+        SchemaConflict::DeadLetter => OnSchemaConflict::DeadLetter,
+    };
     let on_second_snapshot = match arguments.on_second_snapshot {
         OnSecondSnapshot::Keep => SecondSnapshot::Keep,
         OnSecondSnapshot::Replace => SecondSnapshot::Replace,
@@ -261,6 +295,7 @@ fn settings(arguments: &Arguments) -> WriterSettings {
         pipeline: arguments.pipeline.clone(),
         on_source_went_back,
         on_second_snapshot,
+        on_schema_conflict,
         foreign_pending,
         keyless_partitions: arguments.keyless_partitions,
         ..WriterSettings::default()
@@ -272,11 +307,17 @@ fn template(arguments: &Arguments, table: &str) -> TableTemplate {
     let mut table = NewTable::new(name, &arguments.key).partition_by(&arguments.partition_by);
     table.partition_immutable = arguments.partition_immutable;
     table.index = arguments.index.map(|index| index.0);
+    table.mode = match arguments.mode {
+        ModeOption::Upsert => Mode::Upsert,
+        ModeOption::Soft => Mode::SoftDelete,
+        ModeOption::History => Mode::History,
+    };
     table.properties.clone_from(&arguments.properties);
     let given = Given {
         key: !arguments.key.is_empty(),
         partition_by: !arguments.partition_by.is_empty(),
         index: arguments.index.is_some(),
+        mode: arguments.mode != ModeOption::Upsert,
     };
     TableTemplate { table, given }
 }
@@ -291,7 +332,7 @@ fn topics(arguments: &Arguments, decoders: &Decoders) -> Result<Vec<String>, Fai
     let mut record = CapturedRecord::default();
     while reader.read_next(&mut record)? {
         if has_rows.get(&record.topic).is_none_or(|has_rows| !has_rows) {
-            let mut decoder = decoders.decoder(&arguments.key, None)?;
+            let mut decoder = decoders.decoder(&record.topic, &arguments.key, None)?;
             let decoded = decoders.schemas.decode(&mut *decoder, &record)?;
             has_rows.insert(record.topic.clone(), !matches!(decoded, Ok(Decoded::Skipped(_))));
         }

@@ -51,9 +51,10 @@ impl Replay {
     pub(crate) async fn open(&self, folder: &Path) -> Result<Pipeline, Failure> {
         let mut table = NewTable::new("replayed", &self.key).partition_by(&self.partition_by);
         table.index = Some(self.index);
-        let given = Given { key: !self.key.is_empty(), partition_by: !self.partition_by.is_empty(), index: true };
+        let given =
+            Given { key: !self.key.is_empty(), partition_by: !self.partition_by.is_empty(), index: true, mode: true };
         let decoders = Decoders::new(self.format, self.declared.clone(), self.schemas.clone());
-        let decoder = |writer: Option<&TableWriter>| decoders.decoder(&self.key, writer);
+        let decoder = |writer: Option<&TableWriter>| decoders.decoder("", &self.key, writer);
         let settings = WriterSettings {
             on_source_went_back: self.on_source_went_back,
             on_second_snapshot: self.on_second_snapshot,

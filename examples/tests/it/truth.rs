@@ -374,7 +374,8 @@ fn every_shared_capture_replays_to_the_same_state_at_s3() {
 #[test]
 fn without_a_schema_rows_hold_what_the_messages_do() {
     let Some(folder) = folder() else { return };
-    let without = CAPTURES.into_iter().filter(|capture| !capture.inline);
+    let is_plain = |capture: &Capture| !capture.inline && capture.format == Format::DebeziumJson;
+    let without = CAPTURES.into_iter().filter(is_plain);
     let topics = without.flat_map(|capture| Topic::all(&folder, capture)).map(Arc::new);
     // Its last message is not the whole of a row.
     let topics = topics.filter(|topic| topic.table != "toasted");
