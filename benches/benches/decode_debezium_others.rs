@@ -140,7 +140,8 @@ fn compare(
 ) {
     let bytes = messages.iter().map(|(_, value)| value.len() as u64).sum();
     let mut group = criterion.benchmark_group(group);
-    for (unit, throughput) in [("bytes", Throughput::Bytes(bytes)), ("messages", Throughput::Elements(MESSAGES as u64))] {
+    for (unit, throughput) in [("bytes", Throughput::Bytes(bytes)), ("messages", Throughput::Elements(MESSAGES as u64))]
+    {
         group.throughput(throughput);
         for (name, decoder) in &mut *decoders {
             group.bench_function(BenchmarkId::new(*name, unit), |b| b.iter(|| decode(&mut **decoder, messages)));

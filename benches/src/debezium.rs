@@ -35,7 +35,9 @@ pub fn flat_messages(count: usize, seed: u64) -> Vec<(Vec<u8>, Vec<u8>)> {
         let (row, _) = row.unwrap_or_default();
         let op = if i % 2 == 0 { "c" } else { "u" };
         let lsn = 112_886_880 + 48 * i;
-        format!(r#"{row},"__deleted":"false","__op":"{op}","__table":"customers","__lsn":{lsn},"__source_ts_ms":1795390369744}}"#)
+        format!(
+            r#"{row},"__deleted":"false","__op":"{op}","__table":"customers","__lsn":{lsn},"__source_ts_ms":1795390369744}}"#
+        )
     };
     let messages = messages(count, seed).into_iter().enumerate();
     messages.map(|(i, (key, value))| (key, flat((i, &value)).into_bytes())).collect()

@@ -5,7 +5,8 @@
 //! It is synchronous and sees no table, no topic list and no network.
 //!
 //! Reading order: [`decoder`] (the contract), [`debezium`] (the envelope), `scan` (JSON), `columns` (growing columns that can
-//! take a row back), `temporal` and `decimal` (texts and bytes to numbers), [`testing`] (what every decoder must do).
+//! take a row back), `temporal` and `decimal` (texts and bytes to numbers), [`overrides`] (columns that are to be other than the
+//! source sends them), [`testing`] (what every decoder must do).
 //!
 //! Not here: which change wins, keys and partition paths, and what was committed already.
 
@@ -18,6 +19,7 @@ pub mod decoder;
 mod error;
 mod fault;
 mod images;
+pub mod overrides;
 mod plan;
 mod scan;
 mod temporal;

@@ -12,6 +12,7 @@
 //! The library spawns no task; columns are computed on a bounded blocking pool ([`Compute`]), and time and ids come from a
 //! [`Clock`].
 
+mod arrivals;
 mod buffer;
 mod builder;
 mod changes;
@@ -24,11 +25,14 @@ mod compute;
 mod cow;
 mod error;
 mod file;
+mod fit;
 mod flush;
 mod fold;
+mod images;
 mod index;
 mod keying;
 mod lock;
+mod moves;
 mod mutant;
 mod orders;
 mod outcome;
@@ -36,14 +40,18 @@ mod placing;
 mod plan;
 mod positions;
 mod read;
+mod recorded;
+mod remembered;
 mod session;
 mod settings;
+mod settled;
 mod store;
 mod table;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod truncation;
 mod types;
+mod whereabouts;
 mod writer;
 
 pub use builder::WriterBuilder;
@@ -55,7 +63,8 @@ pub use lock::{Attempt, HeldLock, Lock};
 pub use outcome::{CommitOutcome, Committed, Refused, Taken};
 pub use read::{DataFile, ReadOptions};
 pub use settings::{
-    FileCompression, ForeignMetadataTable, ForeignPending, Index, NewTable, SourceWentBack, WriterSettings,
+    FileCompression, ForeignMetadataTable, ForeignPending, Index, Mode, NewTable, OnSchemaConflict, SourceWentBack,
+    WriterSettings,
 };
 pub use store::{Encryption, RequestCounts, StoreSettings};
 pub use table::Table;

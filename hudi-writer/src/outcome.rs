@@ -1,6 +1,9 @@
 //! How taking changes and committing them can end. All of these are ordinary endings.
 
-use hudi_core::change::Origin;
+use std::collections::{BTreeMap, HashSet};
+
+use hudi_core::change::{ChangeBatch, Origin};
+use hudi_core::checkpoint::Verdict;
 use hudi_core::dead_letter::Stage;
 use hudi_core::instant::InstantTime;
 
@@ -31,6 +34,39 @@ pub struct Refused {
     pub stage: Stage,
     /// Why. Holds no row value.
     pub reason: String,
+}
+
+/// What of a batch cannot be in the table. A message is refused as a whole, and once.
+pub(crate) struct Refusals<'a> {
+    batch: &'a ChangeBatch,
+    verdicts: &'a [Verdict],
+    messages: HashSet<(i32, i64)>,
+    refused: Vec<Refused>,
+}
+
+impl<'a> Refusals<'a> {
+    /// Of those changes of the batch that are new.
+    pub(crate) fn of(batch: &'a ChangeBatch, verdicts: &'a [Verdict]) -> Self {
+        Self { batch, verdicts, messages: HashSet::new(), refused: vec![] }
+    }
+
+    /// Refuses rows, each for its reason.
+    pub(crate) fn add(&mut self, stage: Stage, rows: &BTreeMap<usize, String>) {
+        for (row, reason) in rows.iter().filter(|(row, _)| self.verdicts[**row] == Verdict::New) {
+            if self.messages.insert((self.batch.partitions[*row], self.batch.offsets[*row])) {
+                self.refused.push(Refused { origin: self.batch.origin(*row), stage, reason: reason.clone() });
+            }
+        }
+    }
+
+    /// Whether a row's message is refused.
+    pub(crate) fn hold(&self, row: usize) -> bool {
+        !self.messages.is_empty() && self.messages.contains(&(self.batch.partitions[row], self.batch.offsets[row]))
+    }
+
+    pub(crate) fn finish(self) -> Vec<Refused> {
+        self.refused
+    }
 }
 
 /// How a commit ended.
@@ -68,4 +104,6 @@ pub struct Committed {
     pub bytes: u64,
     /// Messages that could not become rows, in `.hoodie/.cdc/dead_letters/<instant>.jsonl`.
     pub dead_letters: u64,
+    /// Halves of moves that were waited for no longer: the window of the row memory is over.
+    pub forgotten_moves: u64,
 }

@@ -3,6 +3,8 @@
 use std::num::NonZeroU32;
 
 pub use hudi_core::checkpoint::SourceWentBack;
+pub use hudi_core::properties::Mode;
+pub use hudi_core::schema::OnSchemaConflict;
 
 use crate::error::{Error, Result};
 
@@ -75,9 +77,17 @@ pub struct WriterSettings {
     /// What is done about a source that was restored or failed over, and sends other changes in place of what it sent before.
     /// Default: nothing is taken, with [`Error::SourceWentBack`].
     pub on_source_went_back: SourceWentBack,
+    /// What is done with a column that comes to mean something else: of a type that the table's cannot follow, or dropped by the source
+    /// and there again. Default: nothing is taken, with [`Error::Format`].
+    pub on_schema_conflict: OnSchemaConflict,
     /// Whether a table without a key takes the messages of several partitions of a topic. What the source's connector sends
     /// again may come by another of them then, and is a second row. Default: no.
     pub keyless_partitions: bool,
+    /// How many halves of moves (a row whose key changed is deleted under one and inserted under another) wait for the other
+    /// half beside the table; the oldest are forgotten. Default 10,000.
+    pub row_memory_rows: usize,
+    /// How long they wait, in milliseconds. Default a day.
+    pub row_memory_ms: u64,
 }
 
 impl Default for WriterSettings {
@@ -92,7 +102,10 @@ impl Default for WriterSettings {
             sole_writer: false,
             lock_wait_ms: 60_000,
             on_source_went_back: SourceWentBack::default(),
+            on_schema_conflict: OnSchemaConflict::default(),
             keyless_partitions: false,
+            row_memory_rows: 10_000,
+            row_memory_ms: 24 * 3_600_000,
         }
     }
 }
@@ -126,7 +139,8 @@ impl WriterSettings {
 pub struct NewTable {
     /// The table's name.
     pub name: String,
-    /// The columns that make up the record key, in this order. Empty: a table without a key, to which rows are only added.
+    /// The columns that make up the record key, in this order. Empty: a table without a key, whose rows are told apart by all of their
+    /// values. In a [`Mode::History`] table they are the key of the source's rows, and the record key tells changes apart.
     pub key: Vec<String>,
     /// The columns that make up the partition path, in this order.
     pub partition_by: Vec<String>,
@@ -135,6 +149,8 @@ pub struct NewTable {
     /// How keys are routed to file groups. `None`: [`Index::GlobalSimple`] where a row can move from one partition to
     /// another (a partition column is neither part of the key nor immutable), else [`Index::Simple`].
     pub index: Option<Index>,
+    /// What becomes of changes.
+    pub mode: Mode,
     /// Further table properties, by their full names.
     pub properties: Vec<(String, String)>,
 }
@@ -149,6 +165,7 @@ impl NewTable {
             partition_by: vec![],
             partition_immutable: false,
             index: None,
+            mode: Mode::default(),
             properties: vec![],
         }
     }
@@ -157,6 +174,13 @@ impl NewTable {
     #[must_use]
     pub fn partition_by(mut self, columns: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.partition_by = columns.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Does this with changes.
+    #[must_use]
+    pub fn mode(mut self, mode: Mode) -> Self {
+        self.mode = mode;
         self
     }
 

@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use hudi_core::change::{ChangeBatch, Op};
+use hudi_core::change::ChangeBatch;
 
 use super::avro_plan::{EnvelopePlan, KeyPlan, Learnt, MemberKind, Schemas, Top, ValuePlan};
 use super::buffer::Buffer;
@@ -432,7 +432,7 @@ impl Buffer {
         source.check()?;
         let Members { before, after, .. } = members;
         let read = if members.after_is_read { Read::After } else { Read::Nothing };
-        let absent = if op == Op::Update { Absent::NotSent } else { Absent::Null };
+        let absent = Absent::Null;
         self.apply(&Event { message, source, op, key, before, after, read, absent })
     }
 

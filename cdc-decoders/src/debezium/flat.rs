@@ -179,8 +179,8 @@ impl Buffer {
         let deleted = op == Op::Delete;
         let (before, after, read) =
             if deleted { (Some(row), None, Read::Before) } else { (None, Some(row), Read::After) };
-        // An update that does not say that it is one holds the whole row, but with MongoDB.
-        let partial = op == Op::Update && (told.op.is_some() || source.connector == Connector::Mongo);
+        // The image is the whole row, but with MongoDB.
+        let partial = op == Op::Update && source.connector == Connector::Mongo;
         let absent = if partial { Absent::NotSent } else { Absent::Null };
         let event = Event { message, source: &source, op, key, before, after, read, absent };
         let decoded = self.apply(&event)?;

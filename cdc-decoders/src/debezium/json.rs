@@ -35,10 +35,12 @@ impl DebeziumBuilder<DebeziumJson> {
 
 /// Decodes Debezium's JSON.
 ///
-/// * `c`, `u`, `r` give a row of `after`; `d` one of the key and what `before` has. A column that the image lacks was not sent.
+/// * `c`, `u`, `r` give a row of `after`, the whole one: a column that it lacks is null. `d` gives one of the key and what
+///   `before` has; a column that it lacks was not sent.
 /// * `t` gives a row of [`Op::Truncate`], which holds nothing and has no key; the key columns stay what they are.
 /// * The columns that the source calls the key are those of the message key. With [`key_columns`](DebeziumJsonBuilder::key_columns)
 ///   other than these, an update that changes them gives two rows, a delete of the old key and the update, if `before` tells it.
+/// * Without any key an update gives two rows as well, a delete of `before` and the update: all of its values tell the row.
 /// * A message key must be a JSON object, or null; one that is other JSON is passed over if the user names the key columns.
 /// * A row whose key changed tells its other one, from the headers of its two messages or from `before` and `after`.
 /// * MongoDB: a row is `id` (the key's extended JSON, without white space) and `document` (as sent). With a declared schema its members are
@@ -152,7 +154,8 @@ impl Buffer {
         }
         let (before, after) = (object(payload, before)?, object(payload, after)?);
         let read = if members.after_is_read { Read::After } else { Read::Nothing };
-        let absent = if op == Op::Update { Absent::NotSent } else { Absent::Null };
+        // The image is the whole row: a column that it lacks, the source has no more.
+        let absent = Absent::Null;
         self.apply(&Event { message, source, op, key, before, after, read, absent })
     }
 

@@ -111,6 +111,11 @@ impl Topic {
         self.meaning.as_ref()
     }
 
+    /// Whether the messages bring a schema, so that the columns are all that the source's table has.
+    pub(crate) const fn has_schema(&self) -> bool {
+        self.meaning.is_some() || self.avro.value.is_some()
+    }
+
     /// Values moved to the ends, in all.
     pub(crate) const fn clamped(&self) -> u64 {
         self.clamped + self.rows.clamped()

@@ -86,7 +86,7 @@ fn rows_are_changes_and_what_the_transform_added_is_no_column() {
     }
     let batch = flush(&mut decoder);
     assert_eq!(batch.ops, [Op::Snapshot, Op::Insert, Op::Update, Op::Delete]);
-    assert_eq!((0..4).map(|i| row(&batch, i)).collect::<Vec<_>>(), ["id=1 a=x", "id=1 a=y", "id=1", "id=1"]);
+    assert_eq!((0..4).map(|i| row(&batch, i)).collect::<Vec<_>>(), ["id=1 a=x", "id=1 a=y", "id=1 a=null", "id=1"]);
     assert_eq!(batch.rows.num_columns(), 2);
     assert_eq!(orders(&batch), [None, Some(31), Some(32), Some(33)]);
     assert_eq!(batch.positions, [None, None, Some(StreamPosition([12, 32, 0])), None]);
@@ -658,7 +658,13 @@ fn stream(mut decoder: Box<dyn Decoder>, capture: &Path) -> Stream {
         let Some(batch) = decoder.flush().unwrap() else { return };
         batch.validate().unwrap();
         let table = batch.topic.rsplit('.').next().unwrap().to_owned();
-        for row in 0..batch.num_rows() {
+        // What a row without a key was before an update, no flattened message tells.
+        let is_old = |row: &usize| {
+            batch.key_columns.is_empty()
+                && batch.ops.get(row + 1) == Some(&Op::Update)
+                && batch.origin(*row) == batch.origin(row + 1)
+        };
+        for row in (0..batch.num_rows()).filter(|row| !is_old(row)) {
             let change = change(&batch, row);
             stream.entry((table.clone(), format!("{:?}", change.key))).or_default().push(change);
         }

@@ -14,4 +14,5 @@ mod flat;
 mod fuzz;
 mod mongo;
 mod moved;
+mod overrides;
 mod suite;

@@ -179,7 +179,7 @@ fn the_captures_tell_their_snapshots_and_their_moves() {
         let (mut moved, mut parts) = (0, [0; 4]);
         for record in records(&folder.join(capture)) {
             record.with(|message| {
-                if decoder.decode(message).unwrap() != (Decoded::Added { rows: 1 }) {
+                if !matches!(decoder.decode(message).unwrap(), Decoded::Added { .. }) {
                     return;
                 }
                 let batch = flush(&mut decoder);
@@ -197,7 +197,7 @@ fn the_captures_tell_their_snapshots_and_their_moves() {
                     Some("true" | "first" | "first_in_data_collection") => SnapshotPart::Full,
                     _ => SnapshotPart::None,
                 };
-                assert_eq!(batch.snapshots, [part], "{capture} {}", batch.origin(0));
+                assert!(batch.snapshots.iter().all(|found| *found == part), "{capture} {}", batch.origin(0));
                 parts[part as usize] += 1;
             });
         }

@@ -18,17 +18,27 @@ impl Checkpoint {
     /// What this checkpoint becomes where another writer of the pipeline committed `newest` since both began at `base`:
     /// theirs, but for the partitions that ours dealt with.
     ///
-    /// `None` where both dealt with the same: a partition, a truncate, an epoch, an arrival. Ours must be done anew then.
+    /// `None` where both dealt with the same: a partition, a truncate, an epoch, the row memory. Ours must be done anew then.
+    /// Arrivals are those of the one that counted further: rows of different partitions are not compared, and what comes next
+    /// is above both.
     #[must_use]
     pub fn joined(&self, base: &Self, newest: &Self) -> Option<Self> {
         let ours = self.moved_since(base);
         let stood = |(topic, partition): &(&str, i32)| {
             newest.next_offset(topic, *partition) == base.next_offset(topic, *partition)
         };
-        if !ours.iter().all(stood) || (self.arrivals != base.arrivals && newest.arrivals != base.arrivals) {
+        if !ours.iter().all(stood) {
+            return None;
+        }
+        let remembers = self.memory != base.memory;
+        if remembers && newest.memory != base.memory {
             return None;
         }
         let mut joined = newest.clone();
+        if remembers {
+            joined.memory.clone_from(&self.memory);
+        }
+        joined.memory_before.extend(self.memory_before.iter().filter(|of| !newest.memory_before.contains(of)).cloned());
         joined.arrivals = joined.arrivals.max(self.arrivals);
         for (topic, partition) in &ours {
             let position = self.topics.get(*topic)?.partitions.get(partition)?.clone();
@@ -91,11 +101,29 @@ mod tests {
     }
 
     #[test]
+    fn arrivals_go_on_above_those_of_both() {
+        for (counted, by_them) in [(3, 8), (8, 3)] {
+            let (mut ours, mut theirs) = (at(&[(0, 6), (1, 7)]), at(&[(0, 5), (1, 9)]));
+            (ours.arrivals, theirs.arrivals) = (counted, by_them);
+            let joined = ours.joined(&at(&[(0, 5), (1, 7)]), &theirs);
+            assert_eq!(joined.map(|joined| joined.arrivals), Some(8));
+        }
+    }
+
+    #[test]
     fn what_both_dealt_with_is_not_joined() {
         let base = at(&[(0, 5)]);
         assert_eq!(at(&[(0, 6)]).joined(&base, &at(&[(0, 7)])), None);
         assert_eq!(at(&[(0, 6)]).joined(&base, &at(&[(0, 6)])), None);
         assert_eq!(at(&[(0, 5), (1, 1)]).joined(&base, &at(&[(0, 5), (1, 2)])), None);
+        let remembers = |instant: &str| {
+            let mut checkpoint = base.clone();
+            checkpoint.memory = Some(instant.to_owned());
+            checkpoint
+        };
+        assert_eq!(remembers("1").joined(&base, &remembers("2")), None);
+        assert_eq!(remembers("1").joined(&base, &base), Some(remembers("1")));
+        assert_eq!(base.joined(&base, &remembers("2")), Some(remembers("2")));
         let mut theirs = at(&[(0, 5), (1, 1)]);
         theirs.sources.get_mut("s").unwrap().epoch = 1;
         assert_eq!(at(&[(0, 6)]).joined(&base, &theirs), None);

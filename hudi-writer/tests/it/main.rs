@@ -2,10 +2,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![allow(clippy::disallowed_methods, reason = "several writers at once are tasks here; only the library spawns none")]
 
+mod columns;
 mod commits;
 mod crashes;
+mod every_change;
 mod gates;
 mod history;
+mod key_changes;
 mod keyless;
 mod model;
 mod moves;
@@ -16,6 +19,7 @@ mod requests;
 mod s3;
 mod shop;
 mod sleepers;
+mod soft_deletes;
 mod truncates;
 mod upserts;
 mod writers;
