@@ -133,7 +133,7 @@ impl Buffer {
         let key_columns = self.topic.key_columns(self.settings.key_columns.as_deref());
         let other_keys = self.topic.moved.finish(&key_columns, rows.schema_ref(), rows.num_rows())?;
         let topic = Arc::clone(&self.topic.name);
-        let whole_schema = self.topic.has_schema() && self.topic.documents.is_none();
+        let whole_schema = self.topic.has_schema();
         self.changes.finish(Images { topic, key_columns, rows, whole_schema, unsent, other_keys })
     }
 

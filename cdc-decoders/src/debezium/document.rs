@@ -89,7 +89,7 @@ impl Documents {
     pub(crate) fn add(&mut self, literal: &Scan<'_>) -> Result<(), DecodeError> {
         if self.fields.is_none() {
             self.unescape(literal)?;
-            document(&self.text).map_err(in_value)?;
+            document(&self.text).and_then(|mut text| text.expect(b'{', "want a document")).map_err(in_value)?;
             self.row.push_str(",\"document\":");
             self.row.push_str(literal.rest());
             return Ok(());

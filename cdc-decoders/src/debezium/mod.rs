@@ -8,7 +8,7 @@
 //! `rows` (the columns of the row images), `record` (Avro into them), `value` (one value into one column), `inferred` (types from the
 //! values), `unavailable` (what stands for "not sent").
 //!
-//! Not here: registry framing ([`crate::wire`]), and the table's own rules.
+//! Not here: registry framing ([`crate::Framing`]), and the table's own rules.
 
 mod avro;
 mod avro_plan;

@@ -111,9 +111,11 @@ impl Topic {
         self.meaning.as_ref()
     }
 
-    /// Whether the messages bring a schema, so that the columns are all that the source's table has.
-    pub(crate) const fn has_schema(&self) -> bool {
-        self.meaning.is_some() || self.avro.value.is_some()
+    /// Whether the messages bring a schema, so that the columns are all that the source's table has. That of a document has
+    /// nothing but its own members.
+    pub(crate) fn has_schema(&self) -> bool {
+        let of_documents = self.documents.is_some() || self.connector == Connector::Mongo;
+        !of_documents && (self.meaning.is_some() || self.avro.value.is_some())
     }
 
     /// Values moved to the ends, in all.

@@ -68,20 +68,22 @@ fn of_key(text: &str) -> String {
     }
 }
 
+/// The last row: without key, an update has the old one before it.
 fn row(batch: &ChangeBatch) -> String {
     batch.validate().unwrap();
+    let last = batch.num_rows() - 1;
     let order = match batch.order_kind() {
-        _ if batch.orders.is_null(0) => "-".to_owned(),
-        OrderKind::Long => batch.orders.as_primitive::<Int64Type>().value(0).to_string(),
-        OrderKind::Text => batch.orders.as_string::<i32>().value(0).to_owned(),
+        _ if batch.orders.is_null(last) => "-".to_owned(),
+        OrderKind::Long => batch.orders.as_primitive::<Int64Type>().value(last).to_string(),
+        OrderKind::Text => batch.orders.as_string::<i32>().value(last).to_owned(),
     };
-    format!("{} {} @{order}: {}", batch.ops[0].letter(), batch.source, cells(batch))
+    format!("{} {} @{order}: {}", batch.ops[last].letter(), batch.source, cells(batch))
 }
 
 fn cells(batch: &ChangeBatch) -> String {
     let schema = batch.rows.schema();
     let cell = |i: usize| {
-        let value = match cell(batch.rows.column(i), 0) {
+        let value = match cell(batch.rows.column(i), batch.num_rows() - 1) {
             Cell::Int(value) => value.to_string(),
             Cell::Text(text) => text,
             other => format!("{other:?}"),

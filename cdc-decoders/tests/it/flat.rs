@@ -508,6 +508,38 @@ fn a_schema_types_the_columns_and_leaves_out_what_is_none() {
     assert_eq!(cell(batches[0].rows.column(2), 0), Cell::Decimal("1.50".to_owned()));
 }
 
+#[test]
+fn the_schema_of_a_flattened_document_is_not_that_of_its_collection() {
+    let value = |name: &str| {
+        format!(
+            r#"{{"schema":{{"type":"struct","fields":[{{"type":"int64","field":"{name}"}}]}},"payload":{{"{name}":1}}}}"#
+        )
+    };
+    for (connector, whole) in [("mongodb", false), ("mariadb", true)] {
+        let header = [
+            ("__debezium.context.connectorName", connector),
+            ("__op", "u"),
+            ("__file", "b.1"),
+            ("__pos", "7"),
+            ("__ord", "1"),
+            ("__source_ts_ms", "7"),
+        ];
+        let mut decoder = plain();
+        for (key, name) in [(ID, "a"), (ID, "b")] {
+            let row = sample(key, Some(&value(name)), &header);
+            if name == "b" {
+                assert_eq!(decode(&mut decoder, &row), Ok(Decoded::FlushFirst));
+                assert_eq!(flush(&mut decoder).whole_schema, whole);
+            }
+            assert_eq!(decode(&mut decoder, &row), Ok(Decoded::Added { rows: 1 }), "{connector}");
+        }
+        // What a document's update lacks was not sent.
+        let without = sample(Some(r#"{"id":1}"#), Some(&value("b").replace(r#":{"b":1}"#, r#":{"b":2}"#)), &header);
+        assert_eq!(decode(&mut decoder, &without), Ok(Decoded::Added { rows: 1 }));
+        assert_eq!(flush(&mut decoder).num_rows(), 2);
+    }
+}
+
 // ---- Avro ------------------------------------------------------------------------------------------------------------
 
 const VALUE: SchemaId = SchemaId::Id(1);

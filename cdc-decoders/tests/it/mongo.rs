@@ -224,6 +224,7 @@ fn a_value_of_another_type_is_refused_by_name() {
         assert!(error.can_go_on() && error.to_string().contains(column), "{member}: {error}");
     }
     let mut decoder = DebeziumJson::builder().build().unwrap();
+    refuse(&mut decoder, &message("c", OID, &[("after", document("[1]"))]));
     for bad in ["{", "{}x", ""] {
         refuse(&mut decoder, &message("c", OID, &[("after", document(bad))]));
         refuse(&mut decoder, &message("c", bad, &[("after", document("{}"))]));
