@@ -147,13 +147,13 @@ mod tests {
     #[test]
     fn what_two_writers_saw_of_one_snapshot_is_put_together() {
         let seen = |run: &str, passed: &[i32], last_seen| {
-            let current = Bounding {
-                run: run.to_owned(),
-                passed: passed.iter().copied().collect(),
-                last_seen,
-                ..Bounding::default()
-            };
-            SnapshotState { current: Some(current), ..SnapshotState::default() }
+            let mut current = Bounding::default();
+            run.clone_into(&mut current.run);
+            current.passed.extend(passed);
+            current.last_seen = last_seen;
+            let mut state = SnapshotState::default();
+            state.current = Some(current);
+            state
         };
         let before = seen("2", &[], false);
         let joined = both(&seen("2", &[0], true), &before, &seen("2", &[1], false));
