@@ -287,6 +287,9 @@ impl TableWriter {
     /// until changes are written again.
     pub fn all_has_come(&mut self) {
         self.session.all_has_come = true;
+        for source in self.positions.checkpoint.sources.values_mut() {
+            source.snapshot.all_has_come();
+        }
     }
 
     /// Commits everything that was taken, with the checkpoint, in one instant; and in a second one, if a later snapshot of the

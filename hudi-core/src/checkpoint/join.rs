@@ -105,7 +105,7 @@ fn both(ours: &SnapshotState, before: &SnapshotState, theirs: &SnapshotState) ->
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::checkpoint::Mark;
+    use crate::checkpoint::{Bounding, Mark};
 
     fn at(positions: &[(i32, i64)]) -> Checkpoint {
         let mut checkpoint = Checkpoint::default();
@@ -153,5 +153,24 @@ mod tests {
         let mut theirs = at(&[(0, 5), (1, 1)]);
         theirs.sources.get_mut("s").unwrap().epoch = 1;
         assert_eq!(at(&[(0, 6)]).joined(&base, &theirs), None);
+    }
+
+    #[test]
+    fn what_two_writers_saw_of_one_snapshot_is_put_together() {
+        let seen = |run: &str, passed: &[i32], last_seen| {
+            let mut current = Bounding::default();
+            run.clone_into(&mut current.run);
+            current.passed.extend(passed);
+            current.last_seen = last_seen;
+            let mut state = SnapshotState::default();
+            state.current = Some(current);
+            state
+        };
+        let before = seen("2", &[], false);
+        let joined = both(&seen("2", &[0], true), &before, &seen("2", &[1], false));
+        assert_eq!(joined, Some(seen("2", &[0, 1], true)));
+        assert_eq!(both(&before, &before, &seen("3", &[], false)), Some(seen("3", &[], false)));
+        assert_eq!(both(&seen("3", &[], false), &before, &before), Some(seen("3", &[], false)));
+        assert_eq!(both(&seen("3", &[], false), &before, &seen("2", &[1], false)), None);
     }
 }

@@ -18,6 +18,9 @@ use crate::change::{ChangeBatch, SnapshotPart};
 /// How many runs are remembered.
 const MAX_RUNS: usize = 64;
 
+/// Why a snapshot of which a message may be missing deletes nothing.
+const UNREAD: &str = "a message that may be of it could not be read";
+
 /// What is known of a source's full snapshots.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct SnapshotState {
@@ -115,6 +118,14 @@ impl SnapshotState {
         }
     }
 
+    /// Nothing more comes: what could not be read stays unknown.
+    pub fn all_has_come(&mut self) {
+        let waits = self.current.as_ref().is_some_and(|current| current.last_seen && !current.deleted);
+        if waits && !self.unread.is_empty() {
+            self.cancel(UNREAD);
+        }
+    }
+
     fn run_at(&mut self, run: &str) -> usize {
         if let Some(at) = self.runs.iter().position(|seen| seen.run == run) {
             return at;
@@ -147,7 +158,7 @@ impl SnapshotState {
             SnapshotPart::None | SnapshotPart::Incremental => drop(current.passed.insert(partition)),
         }
         if was_unread {
-            self.cancel("a message that may be of it could not be read");
+            self.cancel(UNREAD);
         }
     }
 }

@@ -41,7 +41,8 @@ impl RowMemory {
         for (column, field) in self.rows.iter().flat_map(|rows| rows.columns().iter().zip(rows.schema_ref().fields())) {
             let none = new_null_array(field.data_type(), self.owed.len() + self.stale.len());
             columns.push(concat(&[&**column, &*none]).map_err(failed())?);
-            fields.push(Arc::clone(field));
+            // An entry that is no row has null in every column.
+            fields.push(Arc::new(field.as_ref().clone().with_nullable(true)));
         }
         let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).map_err(failed())?;
         encoded(&batch).map_err(Error::columns("encode", path))

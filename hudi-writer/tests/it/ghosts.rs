@@ -6,10 +6,10 @@ use std::sync::Arc;
 use hudi_core::change::Origin;
 use hudi_core::change::{ChangeBatch, Op, SnapshotPart, StreamPosition};
 use hudi_core::dead_letter::{DeadLetter, Stage};
-use hudi_writer::testing::Mutant;
+use hudi_writer::testing::{Fault, FaultyStore, ManualClock, Mutant};
 use hudi_writer::{
-    CommitOutcome, Committed, Error, Index, NewTable, SecondSnapshot, TableWriter, WriterBuilder, WriterSettings,
-    check_table,
+    CommitOutcome, Committed, Compute, Error, Index, NewTable, SecondSnapshot, Table, TableWriter, WriterBuilder,
+    WriterSettings, check_table,
 };
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
@@ -436,4 +436,61 @@ async fn ghosts_that_are_deleted_before_the_end_was_seen_are_noticed() {
             usize::from(history(seed, &NewTable::new("t", ["id"]), Some(Mutant::GhostsBeforeTheEnd)).await.is_err());
     }
     assert!(noticed > 0);
+}
+
+/// Sends all that the table does not have yet, a commit each.
+async fn send_all(builder: WriterBuilder) -> Result<(), Error> {
+    let writer = builder.clone().open_or_create(&NewTable::new("t", ["id"])).await?;
+    let mut bounded = Bounded { writer, builder, offsets: [0; 4] };
+    for sent in resnapshot() {
+        let batch = bounded.batch(&sent);
+        let taken = bounded.writer.write(&batch)?;
+        if taken.covered < batch.num_rows() as u64 {
+            let _ = bounded.writer.commit(&any_original).await?;
+        }
+    }
+    bounded.writer.all_has_come();
+    let _ = bounded.writer.commit(&any_original).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn ghosts_go_and_nothing_else_does_whatever_goes_wrong() {
+    let mut points = 0;
+    for fault in Fault::ALL {
+        for at in 0.. {
+            let inner: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+            let clock = Arc::new(ManualClock::default());
+            let url = format!("memory:///wrong/{at}/{fault:?}");
+            let builder = |store: Arc<dyn ObjectStore>| {
+                let settings = WriterSettings { on_second_snapshot: SecondSnapshot::Replace, ..Default::default() };
+                let builder = TableWriter::builder(&url).store(store, "t").settings(settings);
+                builder.clock(clock.clone()).compute(Compute::inline())
+            };
+            let store = FaultyStore::new(Arc::clone(&inner), at, fault);
+            let _ = send_all(builder(Arc::new(store.clone()))).await;
+            clock.advance(61_000);
+            store.release().await;
+            if let Ok(table) = Table::open_in(Arc::clone(&inner), "t", &url).await {
+                let ids: Vec<i64> = rows_of(&table).await.into_keys().collect();
+                let live = ids.iter().filter(|id| [1, 2, 3, 6].contains(*id)).count();
+                assert!(ids.is_empty() || live >= 3 && (live == 4 || !ids.contains(&8)), "{at} {fault:?}: {ids:?}");
+            }
+            // What came late may stand against one commit; not against the next.
+            for _ in 0..3 {
+                let _ = send_all(builder(Arc::clone(&inner))).await;
+                clock.advance(61_000);
+            }
+            let table = Table::open_in(Arc::clone(&inner), "t", &url).await.unwrap();
+            let ids: Vec<i64> = rows_of(&table).await.into_keys().collect();
+            assert_eq!(ids, [1, 2, 3, 6, 8], "{at} {fault:?}");
+            assert_eq!(check_table(&table).await.unwrap().problems, Vec::<String>::new());
+            points += 1;
+            if store.calls().len() <= at {
+                break;
+            }
+        }
+    }
+    println!("{points} crash points: ghosts");
+    assert!(points > 400, "{points}");
 }
