@@ -31,6 +31,17 @@ pub(crate) fn base64_i128(text: &[u8]) -> Option<i128> {
     Some((all << unused).cast_signed() >> unused)
 }
 
+/// A signed big-endian number. `None`: more than 128 bits, or no byte at all.
+pub(crate) fn big_endian_i128(bytes: &[u8]) -> Option<i128> {
+    let first = *bytes.first()?;
+    let fill = if first & 0x80 == 0 { 0 } else { 0xff };
+    let (spare, bytes) = bytes.split_at(bytes.len().saturating_sub(16));
+    let mut all = [fill; 16];
+    all[16 - bytes.len()..].copy_from_slice(bytes);
+    let value = i128::from_be_bytes(all);
+    (spare.iter().all(|byte| *byte == fill) && (value < 0) == (fill != 0)).then_some(value)
+}
+
 fn sextets(group: &[u8; 4]) -> Option<u32> {
     let [a, b, c, d] = group.map(|letter| SEXTETS[usize::from(letter)]);
     let bad = (a | b | c | d) & 0x80 != 0;
@@ -196,6 +207,7 @@ mod tests {
             for start in 0..16 {
                 let unused = 8 * start;
                 if (value << unused) >> unused == value {
+                    assert_eq!(big_endian_i128(&all[start..]), Some(value));
                     let text = STANDARD.encode(&all[start..]);
                     assert_eq!(base64_i128(text.as_bytes()), Some(value), "{text}");
                 }
@@ -219,6 +231,13 @@ mod tests {
         ] {
             assert_eq!(base64_i128(bad.as_bytes()), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn big_endian_numbers_longer_than_they_need_be() {
+        let long = |fill: u8, value: i128| big_endian_i128(&[&[fill; 5][..], &value.to_be_bytes()].concat());
+        assert_eq!((long(0, i128::MAX), long(0xff, i128::MIN)), (Some(i128::MAX), Some(i128::MIN)));
+        assert_eq!((long(0, -1), long(0xff, 1), long(1, 0), big_endian_i128(&[])), (None, None, None, None));
     }
 
     #[test]

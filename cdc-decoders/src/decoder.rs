@@ -77,6 +77,8 @@ pub enum SkipReason {
     Notification,
     /// A message that an application wrote to the source's log.
     LogicalMessage,
+    /// A row of the table by which users tell the connector what to do.
+    Signal,
 }
 
 impl SkipReason {
@@ -90,6 +92,7 @@ impl SkipReason {
             Self::SchemaChange => "schema_change",
             Self::Notification => "notification",
             Self::LogicalMessage => "logical_message",
+            Self::Signal => "signal",
         }
     }
 }

@@ -10,12 +10,17 @@
 //!
 //! Not here: which change wins, keys and partition paths, and what was committed already.
 
+mod avro;
 pub mod columns;
+mod conversion;
 pub mod debezium;
 mod decimal;
 pub mod decoder;
 mod error;
+mod fault;
+mod images;
 pub mod overrides;
+mod plan;
 mod scan;
 mod temporal;
 pub mod testing;
@@ -23,4 +28,4 @@ mod wire;
 
 pub use decoder::{Decoded, Decoder, Header, Message, SkipReason};
 pub use error::{DecodeError, Part};
-pub use wire::SchemaId;
+pub use wire::{Framing, MAX_INFLATED_BYTES, SchemaId};

@@ -6,44 +6,10 @@
 
 use std::borrow::Cow;
 
-use crate::error::{DecodeError, Part};
+pub(crate) use crate::fault::{Fault, Scanned};
 
 /// The deepest nesting of objects and arrays that is read.
 pub(crate) const MAX_DEPTH: u32 = 128;
-
-/// Why scanning stopped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fault {
-    /// Not JSON at this byte.
-    Syntax { at: usize, why: &'static str },
-    /// JSON, but not what the column wants.
-    Value { want: &'static str },
-    /// The column can take no value at all, of this or of any other message.
-    Unusable { why: &'static str },
-}
-
-impl Fault {
-    /// The error of a message whose `part` was scanned, where no column is to be named.
-    pub(crate) fn in_part(self, part: Part) -> DecodeError {
-        match self {
-            Self::Syntax { at, why } => DecodeError::Malformed { part, offset: at, reason: why },
-            Self::Value { want } | Self::Unusable { why: want } => {
-                DecodeError::Malformed { part, offset: 0, reason: want }
-            }
-        }
-    }
-
-    /// The error of a value of `column`.
-    pub(crate) fn in_column(self, part: Part, column: &str) -> DecodeError {
-        match self {
-            Self::Value { want } => DecodeError::Value { column: column.to_owned(), reason: want.to_owned() },
-            Self::Unusable { why } => DecodeError::schema(column, why),
-            syntax @ Self::Syntax { .. } => syntax.in_part(part),
-        }
-    }
-}
-
-pub(crate) type Scanned<T> = Result<T, Fault>;
 
 /// A string between its quotes, as it stands in the text.
 #[derive(Debug, Clone, Copy)]

@@ -13,7 +13,7 @@ use kafka_source::CapturedRecord;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::Failure;
+use crate::{Failure, Schemas};
 
 /// Bytes of changes that are committed at the latest.
 const COMMIT_BYTES: usize = 128 << 20;
@@ -77,12 +77,29 @@ pub struct Summary {
     pub checkpoint: Option<Box<RawValue>>,
 }
 
+impl Summary {
+    /// Adds what was done to another table; checkpoints have no sum.
+    pub fn add(&mut self, other: &Self) {
+        self.commits += other.commits;
+        self.upserts += other.upserts;
+        self.deletes += other.deletes;
+        self.truncates += other.truncates;
+        self.redelivered += other.redelivered;
+        self.dead_letters += other.dead_letters;
+        self.clamped += other.clamped;
+        for (reason, count) in &other.skipped {
+            *self.skipped.entry(reason.clone()).or_default() += count;
+        }
+    }
+}
+
 /// Messages to one table.
 pub struct Pipeline {
     builder: WriterBuilder,
     template: TableTemplate,
     writer: Option<TableWriter>,
     decoder: Box<dyn Decoder>,
+    schemas: Schemas,
     on_bad: OnBadMessage,
     commit_every_rows: usize,
     kept: HashMap<Origin, CapturedRecord>,
@@ -101,10 +118,10 @@ impl Pipeline {
     ///
     /// # Errors
     /// Where the table cannot be opened, or is not what the template says.
-    pub async fn open<D: Decoder + 'static>(
+    pub async fn open(
         builder: WriterBuilder,
         template: TableTemplate,
-        decoder: impl FnOnce(Option<&TableWriter>) -> Result<D, Failure>,
+        decoder: impl FnOnce(Option<&TableWriter>) -> Result<Box<dyn Decoder>, Failure>,
     ) -> Result<Self, Failure> {
         let writer = match builder.clone().open().await {
             Ok(writer) => Some(writer),
@@ -114,12 +131,13 @@ impl Pipeline {
         if let Some(writer) = &writer {
             template.compare(writer)?;
         }
-        let decoder = Box::new(decoder(writer.as_ref())?);
+        let decoder = decoder(writer.as_ref())?;
         Ok(Self {
             builder,
             template,
             writer,
             decoder,
+            schemas: Schemas::default(),
             on_bad: OnBadMessage::DeadLetter,
             commit_every_rows: usize::MAX,
             kept: HashMap::new(),
@@ -143,6 +161,13 @@ impl Pipeline {
     #[must_use]
     pub fn on_bad_message(mut self, what: OnBadMessage) -> Self {
         self.on_bad = what;
+        self
+    }
+
+    /// Where the schemas are that messages were written with.
+    #[must_use]
+    pub fn schemas(mut self, schemas: Schemas) -> Self {
+        self.schemas = schemas;
         self
     }
 
@@ -175,10 +200,10 @@ impl Pipeline {
             *self.summary.skipped.entry(COMMITTED_BEFORE.to_owned()).or_default() += 1;
             return Ok(());
         }
-        let mut decoded = decode(&mut *self.decoder, &record);
+        let mut decoded = self.schemas.decode(&mut *self.decoder, &record)?;
         if matches!(decoded, Ok(Decoded::FlushFirst)) {
             self.flush().await?;
-            decoded = decode(&mut *self.decoder, &record);
+            decoded = self.schemas.decode(&mut *self.decoder, &record)?;
         }
         match decoded {
             Ok(Decoded::Added { .. }) => self.keep(record),
@@ -360,11 +385,6 @@ impl Pipeline {
 
 fn bytes_of(record: &CapturedRecord) -> usize {
     record.value.as_ref().map_or(0, Vec::len) + record.key.as_ref().map_or(0, Vec::len) + MESSAGE_BYTES
-}
-
-fn decode(decoder: &mut dyn Decoder, record: &CapturedRecord) -> Result<Decoded, DecodeError> {
-    let headers = record.headers();
-    decoder.decode(&record.as_message(&headers))
 }
 
 async fn create(

@@ -16,7 +16,7 @@ use hudi_core::change::{ChangeBatch, Op, OrderKind, columns};
 use hudi_core::checkpoint::Epochs;
 use hudi_core::merge::{OrderValue, Orders};
 
-use crate::changes::{ChangeSet, OriginRun, Origins};
+use crate::changes::{ChangeSet, OriginRun, Origins, OtherKeys};
 use crate::error::{Error, Result};
 use crate::fit::fit;
 use crate::orders::{stored_orders, with_epochs};
@@ -34,6 +34,7 @@ struct Part {
     source_ts_ms: Int64Array,
     keys: StringArray,
     partitions: StringArray,
+    others: Option<OtherKeys>,
     origins: OriginRun,
 }
 
@@ -76,8 +77,8 @@ impl Buffer {
         &mut self,
         batch: &ChangeBatch,
         taken: &BooleanArray,
-        keys: StringArray,
-        partitions: StringArray,
+        (keys, partitions): (StringArray, StringArray),
+        others: Option<OtherKeys>,
         epochs: &Epochs,
     ) -> Result<()> {
         if taken.true_count() == 0 {
@@ -92,6 +93,7 @@ impl Buffer {
             source_ts_ms: batch.source_ts_ms.clone(),
             keys,
             partitions,
+            others,
             origins: OriginRun {
                 topic: Arc::clone(&batch.topic),
                 partitions: batch.partitions.clone(),
@@ -159,6 +161,7 @@ impl Buffer {
             ops,
             orders,
             unsent,
+            others: joined_others(&parts)?,
             origins: Origins::new(parts.into_iter().map(|part| part.origins).collect()),
         })
     }
@@ -237,6 +240,7 @@ impl Part {
             source_ts_ms: Int64Array::from(vec![truncation.source_time().map(|micros| micros / 1000)]),
             keys: empty(),
             partitions: empty(),
+            others: None,
             origins: OriginRun { topic: "".into(), partitions: vec![0], offsets: vec![0] },
         }
     }
@@ -261,6 +265,12 @@ impl Part {
             source_ts_ms: downcast(keep(&self.source_ts_ms)?)?,
             keys: downcast(keep(&self.keys)?)?,
             partitions: downcast(keep(&self.partitions)?)?,
+            others: match self.others {
+                Some(OtherKeys { keys, partitions }) => {
+                    Some(OtherKeys { keys: downcast(keep(&keys)?)?, partitions: downcast(keep(&partitions)?)? })
+                }
+                None => None,
+            },
             origins: OriginRun {
                 topic: self.origins.topic,
                 partitions: kept.clone().map(|row| self.origins.partitions[row]).collect(),
@@ -363,6 +373,22 @@ fn joined_masks(parts: &[Part], name: &str) -> Option<BooleanBuffer> {
         }
     }
     Some(builder.finish())
+}
+
+/// The other keys of all parts, if any has some.
+fn joined_others(parts: &[Part]) -> Result<Option<OtherKeys>> {
+    if parts.iter().all(|part| part.others.as_ref().is_none_or(|others| others.keys.null_count() == others.keys.len()))
+    {
+        return Ok(None);
+    }
+    let all = |of: fn(&OtherKeys) -> &StringArray| {
+        let of_part = |part: &Part| match &part.others {
+            Some(others) => Arc::new(of(others).clone()) as ArrayRef,
+            None => new_null_array(&DataType::Utf8, part.ops.len()),
+        };
+        downcast(joined(parts.iter().map(of_part).collect(), &DataType::Utf8)?)
+    };
+    Ok(Some(OtherKeys { keys: all(|others| &others.keys)?, partitions: all(|others| &others.partitions)? }))
 }
 
 fn source_times(parts: &[Part]) -> ArrayRef {

@@ -1,4 +1,4 @@
-//! [`Clearing`]: which stored rows a truncate covers, file by file.
+//! [`left_of`]: which stored rows a truncate covers, file by file.
 //!
 //! Statistics decide where they can; else the two columns that tell are read. Not here: how a file group without survivors is
 //! replaced, and one with some is rewritten.

@@ -27,10 +27,12 @@ use crate::cow::{FileMeta, Rewrite};
 use crate::error::{Error, Result, format};
 use crate::file::{BaseFileFooter, EncoderSpec, Encoding, scan};
 use crate::lock::Guard;
+use crate::moves::{Window, follow};
 use crate::mutant::Mutant;
 use crate::outcome::{CommitOutcome, Committed};
 use crate::plan::{Plan, PlannedFile, Planner};
 use crate::positions::Positions;
+use crate::remembered::{Remembered, remove_superseded};
 use crate::session::Session;
 use crate::settings::{Index, Mode};
 use crate::store::Created;
@@ -54,6 +56,17 @@ struct Written {
     replaced_rows: u64,
     ignored_changes: u64,
     letters: usize,
+    remembering: Remembering,
+}
+
+/// What a commit does to the row memory.
+#[derive(Default)]
+struct Remembering {
+    /// The memory after it; `None`: it stays what it is.
+    memory: Option<Remembered>,
+    /// Another memory would have made a difference.
+    depends: bool,
+    forgotten: u64,
 }
 
 /// A base file that will be written, with its name.
@@ -98,8 +111,11 @@ impl Flush<'_> {
         }
         let known = self.session.table.timeline.instants();
         let since: Vec<Instant> = timeline.completed_writes().filter(|i| !known.contains(i)).copied().collect();
-        if let Err(with) = self.catch_up(&since, &Scope::Nothing, &[]).await? {
+        if let Err(with) = self.catch_up(&since, &Scope::Nothing, &[], false).await? {
             return Ok(Err(with));
+        }
+        if self.session.memory.of != self.positions.checkpoint.memory {
+            self.session.memory = Remembered::load(&parts, &self.positions.checkpoint).await?;
         }
         self.session.table.timeline = timeline;
         // What a truncate covers is replaced, unless it is kept.
@@ -115,6 +131,7 @@ impl Flush<'_> {
         since: &[Instant],
         scope: &Scope,
         ours: &[WriteStat],
+        remembers: bool,
     ) -> Result<Result<(), InstantTime>> {
         let session = &mut *self.session;
         let mut newest: Option<History> = None;
@@ -136,14 +153,14 @@ impl Flush<'_> {
         let pipeline = &session.parts.settings.pipeline;
         if let (Some(newest), Some(last)) = (newest, since.last())
             && !session.parts.is_broken(Mutant::CheckpointNotJoined)
-            && !self.positions.join(newest, pipeline)?
+            && !self.positions.join(newest, pipeline, remembers)?
         {
             return Ok(Err(last.time));
         }
         Ok(Ok(()))
     }
 
-    async fn plan(&mut self) -> Result<(Arc<ChangeSet>, Plan)> {
+    async fn plan(&mut self, instant: InstantTime) -> Result<(Arc<ChangeSet>, Plan, Remembering)> {
         let session = &mut *self.session;
         let truncation = session.buffer.truncation().cloned();
         let columns = match &session.columns {
@@ -162,7 +179,7 @@ impl Flush<'_> {
         let changes = Arc::new(session.parts.compute.run(join).await?);
         if changes.ops.is_empty() && truncation.is_none() {
             let plan = Plan { ignored: changes.covered, ..Plan::default() };
-            return Ok((changes, plan));
+            return Ok((changes, plan, Remembering::default()));
         }
         let planner = Planner {
             store: &session.parts.store,
@@ -178,8 +195,15 @@ impl Flush<'_> {
                 && session.index != Index::GlobalSimple,
             truncation: truncation.as_ref(),
         };
-        let plan = planner.plan_all(&session.table).await?;
-        Ok((changes, plan))
+        let settings = &session.parts.settings;
+        let window = Window { rows: settings.row_memory_rows, age_ms: settings.row_memory_ms as i64 };
+        let followed = follow(&planner, &session.table, &session.memory.rows, window).await?;
+        let planner = Planner { changes: &followed.changes, ..planner };
+        let mut plan = planner.plan_all(&session.table).await?;
+        plan.scope = plan.scope.and(followed.scope);
+        let memory = followed.memory.map(|rows| Remembered::of_commit(rows, instant));
+        let remembering = Remembering { memory, depends: followed.depends_on_memory, forgotten: followed.forgotten };
+        Ok((followed.changes, plan, remembering))
     }
 
     /// Changes that cannot be applied become dead letters.
@@ -224,7 +248,7 @@ impl Flush<'_> {
     /// Plans what becomes of every file group, and says so on the timeline; dead letters are written. The stats are those
     /// announced.
     async fn announce(&mut self, requested: &Requested) -> Result<(Written, Vec<Job>, Arc<ChangeSet>)> {
-        let (changes, plan) = self.plan().await?;
+        let (changes, plan, remembering) = self.plan(requested.time()).await?;
         self.bury(&changes, &plan)?;
         let session = &mut *self.session;
         let Plan { scope, ignored: ignored_changes, replaced, replaced_rows, .. } = plan;
@@ -238,9 +262,16 @@ impl Flush<'_> {
         requested.announce(&metadata, &markers).await?;
         let letters = std::mem::take(&mut session.letters);
         write_dead_letters(&session.parts.store, requested.time(), &letters).await?;
+        if let Some(memory) = &remembering.memory {
+            memory.name_in(&mut self.positions.checkpoint);
+            let is_broken = |how| session.parts.is_broken(how);
+            if !is_broken(Mutant::MemoryNotWritten) && !is_broken(Mutant::MemoryAfterCommit) {
+                memory.put(&session.parts).await?;
+            }
+        }
         let stats = metadata.write_stats().cloned().collect();
         let (action, letters) = (requested.action(), letters.len());
-        let written = Written { action, scope, stats, replaced, replaced_rows, ignored_changes, letters };
+        let written = Written { action, scope, stats, replaced, replaced_rows, ignored_changes, letters, remembering };
         Ok((written, jobs, changes))
     }
 
@@ -263,13 +294,30 @@ impl Flush<'_> {
         if inflight.complete(guard, &metadata).await? == Completed::Taken {
             return Ok(CommitOutcome::Conflicted { with: instant });
         }
+        if self.session.parts.is_broken(Mutant::MemoryAfterCommit)
+            && let Some(memory) = &written.remembering.memory
+        {
+            memory.put(&self.session.parts).await?;
+        }
         if self.session.parts.is_broken(Mutant::CheckpointOutsideCommit) && !written.stats.is_empty() {
             let ours = std::mem::replace(&mut self.positions.checkpoint, self.positions.committed.clone());
             let outcome = self.done(instant, &written);
             self.positions.checkpoint = ours;
             return outcome;
         }
-        self.done(instant, &written)
+        let outcome = self.done(instant, &written);
+        self.tidy().await;
+        outcome
+    }
+
+    /// The commit stands: row memories that it supersedes are litter.
+    async fn tidy(&mut self) {
+        match remove_superseded(&self.session.parts, &self.positions.committed).await {
+            Ok(()) => self.positions.are_tidied(),
+            Err(error) => {
+                tracing::warn!(%error, "could not remove a row memory that is superseded: the next commit will")
+            }
+        }
     }
 
     fn done(&mut self, instant: InstantTime, written: &Written) -> Result<CommitOutcome> {
@@ -277,8 +325,12 @@ impl Flush<'_> {
         let columns = self.session.columns.clone();
         self.session.table = next_table(&self.session.table, columns, ours, &written.replaced)?;
         self.positions.are_committed();
+        if let Some(memory) = &written.remembering.memory {
+            self.session.memory = memory.clone();
+        }
         let mut committed = summed(instant, &written.stats, written.ignored_changes, written.letters);
         committed.deleted_rows += written.replaced_rows;
+        committed.forgotten_moves = written.remembering.forgotten;
         Ok(CommitOutcome::Committed(committed))
     }
 
@@ -298,7 +350,8 @@ impl Flush<'_> {
             Ok(since) => since,
             Err(with) => return Ok(Err(with)),
         };
-        if let Err(with) = self.catch_up(&since, &written.scope, &written.stats).await? {
+        let remembers = written.remembering.depends;
+        if let Err(with) = self.catch_up(&since, &written.scope, &written.stats, remembers).await? {
             return Ok(Err(with));
         }
         let ours = inflight.requested().time();
@@ -520,5 +573,6 @@ fn summed(instant: InstantTime, written: &[WriteStat], ignored_changes: u64, let
         files: written.len() as u64,
         bytes: sum(|stat| stat.file_size_in_bytes),
         dead_letters: letters as u64,
+        forgotten_moves: 0,
     }
 }

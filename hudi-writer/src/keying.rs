@@ -1,13 +1,16 @@
-//! [`keys_of`]: the keys and partition paths of a batch's rows, and which rows can have none.
+//! [`keys_of`]: the keys and partition paths of a batch's rows, and which rows can have none; and [`other_keys_of`]: the other
+//! keys of rows whose key changed.
 
 use std::collections::BTreeMap;
 
-use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, StringArray};
+use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, StringArray, StringBuilder, UInt32Array};
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::kernels::zip::zip;
+use arrow::compute::{cast, take, take_record_batch};
 use hudi_core::change::{ChangeBatch, Op};
 use hudi_core::key::{KeySpec, bucket_safe};
 
+use crate::changes::OtherKeys;
 use crate::error::{Error, Result, format};
 use crate::settings::{Index, Mode};
 
@@ -71,6 +74,54 @@ pub(crate) fn keys_of(spec: &KeySpec, index: Index, mode: Mode, batch: &ChangeBa
     refused.retain(|row, _| batch.ops[*row] != Op::Truncate);
     let valid = (0..batch.num_rows()).map(|row| Some(!refused.contains_key(&row))).collect::<BooleanArray>();
     Ok(Keyed { keys: masked(&keys, &valid)?, partitions, refused })
+}
+
+/// The other keys of the changes for which `taken` holds; `None` where no row's key changed.
+///
+/// A key column of the table that is none of the source's, and a partition column, are as in the change itself: they are not
+/// what changed. What cannot be a key of the table is none here either.
+pub(crate) fn other_keys_of(
+    spec: &KeySpec,
+    index: Index,
+    batch: &ChangeBatch,
+    taken: &BooleanArray,
+) -> Result<Option<OtherKeys>> {
+    let Some(others) = batch.other_keys.as_ref().filter(|_| !spec.is_keyless()) else { return Ok(None) };
+    let is_moved = |row: &usize| others.is_valid(*row) && taken.value(*row);
+    let rows: Vec<u32> = (0..batch.num_rows()).filter(is_moved).map(|row| row as u32).collect();
+    if rows.is_empty() {
+        return Ok(None);
+    }
+    let failed = || Error::columns("choose", "other keys");
+    let rows = UInt32Array::from(rows);
+    let schema = batch.rows.schema_ref();
+    let mut columns = take_record_batch(&batch.rows, &rows).map_err(failed())?.columns().to_vec();
+    for (name, values) in others.column_names().into_iter().zip(others.columns()) {
+        let Ok(column) = schema.index_of(name) else { continue };
+        let values = take(values, &rows, None).map_err(failed())?;
+        columns[column] = cast(&values, columns[column].data_type()).map_err(failed())?;
+    }
+    let moved = RecordBatch::try_new(schema.clone(), columns).map_err(failed())?;
+    let mut keys = spec.record_keys(&moved).map_err(format)?.keys;
+    if let Index::Bucket(_) = index {
+        let safe = |key: &&str| bucket_safe(key, &spec.record_key_fields).is_ok();
+        keys = keys.iter().map(|key| key.filter(safe)).collect();
+    }
+    let partitions = match index {
+        Index::GlobalSimple => empty(moved.num_rows()),
+        Index::Simple | Index::Bucket(_) => spec.partition_paths(&moved).map_err(format)?.paths,
+    };
+    let none = |row: usize| keys.is_null(row) || partitions.is_null(row);
+    let spread = |array: &StringArray| {
+        let mut all = StringBuilder::with_capacity(batch.num_rows(), array.values().len());
+        for (place, row) in rows.values().iter().enumerate() {
+            all.append_nulls(*row as usize - arrow::array::ArrayBuilder::len(&all));
+            all.append_option((!none(place)).then(|| array.value(place)));
+        }
+        all.append_nulls(batch.num_rows() - arrow::array::ArrayBuilder::len(&all));
+        all.finish()
+    };
+    Ok(Some(OtherKeys { keys: spread(&keys), partitions: spread(&partitions) }))
 }
 
 /// Refuses rows of which a named column was not sent.

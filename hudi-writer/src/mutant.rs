@@ -42,4 +42,8 @@ pub enum Mutant {
     OverlapIgnored,
     /// What the last holder of a lock that ran out may be about to complete is left alone.
     LeftBehindIgnored,
+    /// What is remembered of moved rows is named by the commit, and not written.
+    MemoryNotWritten,
+    /// It is written after the commit.
+    MemoryAfterCommit,
 }

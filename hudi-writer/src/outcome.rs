@@ -104,4 +104,6 @@ pub struct Committed {
     pub bytes: u64,
     /// Messages that could not become rows, in `.hoodie/.cdc/dead_letters/<instant>.jsonl`.
     pub dead_letters: u64,
+    /// Halves of moves that were waited for no longer: the window of the row memory is over.
+    pub forgotten_moves: u64,
 }

@@ -158,7 +158,7 @@ impl Planner<'_> {
         plans.try_fold(Plan { scope, ..Plan::default() }, |all, one| async { Ok(all.add(one)) }).await
     }
 
-    fn buckets(&self) -> Option<u32> {
+    pub(crate) fn buckets(&self) -> Option<u32> {
         match self.index {
             Index::Bucket(buckets) => Some(buckets.get()),
             Index::Simple | Index::GlobalSimple => None,
@@ -333,7 +333,7 @@ impl Planner<'_> {
     }
 
     /// The file groups that can hold a key of the share.
-    fn candidates(&self, bucket: Option<u32>, slices: &[FileSlice]) -> Result<Vec<FileSlice>> {
+    pub(crate) fn candidates(&self, bucket: Option<u32>, slices: &[FileSlice]) -> Result<Vec<FileSlice>> {
         let (Some(wanted), Some(buckets)) = (bucket, self.buckets()) else {
             return Ok(slices.to_vec());
         };
@@ -358,7 +358,7 @@ impl Planner<'_> {
     }
 
     /// Reads the footers of these file groups, each with its partition.
-    async fn open(&self, slices: Vec<(&str, &FileSlice)>) -> Result<Vec<PlannedFile>> {
+    pub(crate) async fn open(&self, slices: Vec<(&str, &FileSlice)>) -> Result<Vec<PlannedFile>> {
         let opened = slices.into_iter().map(|(partition, slice)| async move {
             let Some(base) = slice.base.as_ref().filter(|_| slice.logs.is_empty()) else {
                 let what = format!("file group {} in `{partition}`", slice.file_id);
@@ -372,7 +372,7 @@ impl Planner<'_> {
     }
 
     /// What every file holds of the keys, in the order of the files.
-    async fn look_up_all(&self, files: &[PlannedFile], keys: &Arc<KeyTable>) -> Result<Vec<Found>> {
+    pub(crate) async fn look_up_all(&self, files: &[PlannedFile], keys: &Arc<KeyTable>) -> Result<Vec<Found>> {
         let kind = match self.changes.orders {
             Orders::Long(_) => OrderKind::Long,
             Orders::Text(_) => OrderKind::Text,
@@ -383,7 +383,7 @@ impl Planner<'_> {
     }
 
     /// The stored rows that inserted ones take values from, in the changes' columns; those that nobody takes are null.
-    async fn read_carried(&self, carried: &Carried, files: &[PlannedFile]) -> Result<Option<RecordBatch>> {
+    pub(crate) async fn read_carried(&self, carried: &Carried, files: &[PlannedFile]) -> Result<Option<RecordBatch>> {
         if carried.rows.is_empty() {
             return Ok(None);
         }
@@ -494,8 +494,9 @@ fn shares(changes: &ChangeSet, buckets: Option<u32>, key_fields: &[String]) -> V
     // By the partition's number and the bucket.
     let mut rows_of: Vec<Vec<Vec<u32>>> = vec![];
     let mut last: Option<(&str, usize)> = None;
-    for (row, key) in changes.keys.iter().enumerate().take(changes.rows().len()) {
-        let partition = changes.partitions.value(row);
+    for change in changes.rows() {
+        let row = change as usize;
+        let (key, partition) = (changes.keys.value(row), changes.partitions.value(row));
         let number = match last {
             Some((name, number)) if name == partition => number,
             _ => *numbers.entry(partition).or_insert_with(|| {
@@ -504,8 +505,8 @@ fn shares(changes: &ChangeSet, buckets: Option<u32>, key_fields: &[String]) -> V
             }),
         };
         last = Some((partition, number));
-        let bucket = buckets.map_or(0, |buckets| bucket_of(key.unwrap_or_default(), key_fields, buckets));
-        rows_of[number][bucket as usize].push(row as u32);
+        let bucket = buckets.map_or(0, |buckets| bucket_of(key, key_fields, buckets));
+        rows_of[number][bucket as usize].push(change);
     }
     let mut shares: Vec<Share> = vec![];
     for (partition, number) in numbers {

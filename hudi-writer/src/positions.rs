@@ -40,9 +40,13 @@ impl Positions {
         self.checkpoint != self.committed
     }
 
-    /// Takes over what commits of others said since; `false` where they dealt with what we dealt with, too.
-    pub(crate) fn join(&mut self, newest: History, pipeline: &str) -> Result<bool> {
+    /// Takes over what commits of others said since; `false` where they dealt with what we dealt with, too. `remembers`: another
+    /// row memory would have made a difference to us.
+    pub(crate) fn join(&mut self, newest: History, pipeline: &str, remembers: bool) -> Result<bool> {
         let theirs = newest.checkpoint(pipeline)?;
+        if remembers && theirs.memory != self.committed.memory {
+            return Ok(false);
+        }
         let their_columns = newest.columns()?;
         let joined = self.checkpoint.joined(&self.committed, &theirs);
         let columns = self.columns.joined(&self.committed_columns, &their_columns);
@@ -63,6 +67,12 @@ impl Positions {
             extra.insert(mapping::KEY.to_owned(), columns);
         }
         extra
+    }
+
+    /// The row memories that were superseded are gone.
+    pub(crate) fn are_tidied(&mut self) {
+        self.checkpoint.memory_before.clear();
+        self.committed.memory_before.clear();
     }
 
     /// The commit stands.

@@ -6,6 +6,7 @@ use hudi_core::key::KeySpec;
 
 use crate::buffer::Buffer;
 use crate::components::Components;
+use crate::remembered::Remembered;
 use crate::settings::{Index, Mode};
 use crate::table::Table;
 
@@ -21,4 +22,6 @@ pub(crate) struct Session {
     pub(crate) columns: Option<SchemaRef>,
     pub(crate) buffer: Buffer,
     pub(crate) letters: Vec<DeadLetter>,
+    /// What the pipeline remembers of rows beside the table.
+    pub(crate) memory: Remembered,
 }

@@ -86,6 +86,11 @@ pub struct WriterSettings {
     /// Whether a table without a key takes the messages of several partitions of a topic. What the source's connector sends
     /// again may come by another of them then, and is a second row. Default: no.
     pub keyless_partitions: bool,
+    /// How many halves of moves (a row whose key changed is deleted under one and inserted under another) wait for the other
+    /// half beside the table; the oldest are forgotten. Default 10,000.
+    pub row_memory_rows: usize,
+    /// How long they wait, in milliseconds. Default a day.
+    pub row_memory_ms: u64,
 }
 
 impl Default for WriterSettings {
@@ -103,6 +108,8 @@ impl Default for WriterSettings {
             on_schema_conflict: OnSchemaConflict::default(),
             tables_share_topics: false,
             keyless_partitions: false,
+            row_memory_rows: 10_000,
+            row_memory_ms: 24 * 3_600_000,
         }
     }
 }

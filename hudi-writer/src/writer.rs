@@ -15,11 +15,12 @@ use crate::commit::heal_on_opening;
 use crate::components::Components;
 use crate::error::{Error, Result, format};
 use crate::flush::Flush;
-use crate::keying::{Keyed, keys_of};
+use crate::keying::{Keyed, keys_of, other_keys_of};
 use crate::mutant::Mutant;
 use crate::outcome::{CommitOutcome, Refusals, Refused, Taken};
 use crate::positions::Positions;
 use crate::recorded::recorded;
+use crate::remembered::{Remembered, remove_superseded};
 use crate::session::Session;
 use crate::settings::{Index, Mode};
 use crate::settled::{Settled, Settling};
@@ -48,7 +49,9 @@ impl TableWriter {
             timeline = table::read_timeline(&parts.store, layout).await?;
         }
         let table = Table::of(parts.store.clone(), properties, timeline).await?;
-        let positions = Positions::of(read_history(&table).await?, &parts.settings.pipeline)?;
+        let mut positions = Positions::of(read_history(&table).await?, &parts.settings.pipeline)?;
+        remove_superseded(&parts, &positions.committed).await?;
+        positions.are_tidied();
         let session = Session {
             keys: KeySpec::of(&table.properties),
             index: stored_index(&table.properties)?,
@@ -56,6 +59,7 @@ impl TableWriter {
             columns: table.columns.clone(),
             buffer: Buffer::default(),
             letters: vec![],
+            memory: Remembered::default(),
             table,
             parts,
         };
@@ -164,7 +168,11 @@ impl TableWriter {
         {
             self.session.buffer.truncate(&batch.source, truncation, truncates.any_new);
         }
-        self.session.buffer.add(batch, &taken, keys, partitions, &judged.epochs)?;
+        let others = match self.session.mode {
+            Mode::History => None,
+            Mode::Upsert | Mode::SoftDelete => other_keys_of(&self.session.keys, self.session.index, batch, &taken)?,
+        };
+        self.session.buffer.add(batch, &taken, (keys, partitions), others, &judged.epochs)?;
         let mut counts = counted(batch, &judged.verdicts, &taken, refusals.finish());
         counts.truncates -= truncates.refused.len() as u64;
         if let Some(Settled { columns, map, .. }) = settled {

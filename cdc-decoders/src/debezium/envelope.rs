@@ -51,6 +51,8 @@ pub(crate) enum Image {
     Null,
     /// An object, from byte to byte of the scanned text.
     Object(usize, usize),
+    /// A text, with its quotes.
+    Text(usize, usize),
     /// Something else.
     Other,
 }
@@ -68,6 +70,8 @@ const AGGREGATE_TYPE: u8 = 9;
 const EVENT_COUNT: u8 = 10;
 const DATA_COLLECTIONS: u8 = 11;
 const ADDITIONAL_DATA: u8 = 12;
+const TABLE_CHANGES: u8 = 17;
+pub(crate) const UPDATE_DESCRIPTION: u8 = 21;
 
 /// What stands as the operation where the source emptied its table.
 pub(crate) const TRUNCATE: &str = "t";
@@ -91,6 +95,11 @@ pub(crate) const MEMBERS: &[Name] = &[
     Token::fixed(b"\"ts_us\":"),
     Token::fixed(b"\"ts_ns\":"),
     Token::fixed(b"\"message\":"),
+    Token::fixed(b"\"tableChanges\":"),
+    Token::fixed(b"\"schemaName\":"),
+    Token::fixed(b"\"type\":"),
+    Token::fixed(b"\"timestamp\":"),
+    Token::fixed(b"\"updateDescription\":"),
 ];
 
 /// Which members a payload has: tells messages without schema apart.
@@ -123,6 +132,18 @@ impl Seen {
         self.has(OP) && self.has(SOURCE)
     }
 
+    /// Whether there is an image of a row beside.
+    pub(crate) const fn is_envelope(self) -> bool {
+        self.is_change() && (self.has(BEFORE) || self.has(AFTER))
+    }
+
+    /// Why a payload is skipped that might be a row instead: it has the members of a message of Debezium's, and no other.
+    pub(crate) fn control_alone(self) -> Option<SkipReason> {
+        let alone = usize::try_from(self.bits.count_ones()) == Ok(self.members);
+        let whole = |reason: &SkipReason| *reason != SkipReason::SchemaChange || self.has(TABLE_CHANGES);
+        self.control().filter(|_| alone).filter(whole)
+    }
+
     /// Why a payload that is no change is skipped; `None` where it is nothing we know.
     pub(crate) fn control(self) -> Option<SkipReason> {
         // All members that Debezium always writes: a flattened row may have some of these columns.
@@ -140,6 +161,21 @@ impl Seen {
         } else {
             None
         }
+    }
+}
+
+impl Image {
+    /// What stands next.
+    pub(crate) fn read(scan: &mut Scan<'_>) -> Scanned<Self> {
+        let kind = scan.peek();
+        let from = scan.at();
+        scan.skip()?;
+        Ok(match kind {
+            b'{' => Self::Object(from, scan.at()),
+            b'"' => Self::Text(from, scan.at()),
+            b'n' => Self::Null,
+            _ => Self::Other,
+        })
     }
 }
 
@@ -227,25 +263,34 @@ impl SchemaText {
     }
 }
 
+/// What stands in the wrapper, or the whole text.
+pub(crate) fn unwrapped(bytes: &[u8]) -> Scanned<Scan<'_>> {
+    let mut scan = Scan::new(bytes, 0)?;
+    let wrapper = Wrapper::read(&mut scan)?;
+    Ok(wrapper.map_or_else(|| scan.clone(), |wrapper| scan.part(wrapper.payload.0, wrapper.payload.1)))
+}
+
+/// The members of an object.
+pub(crate) fn seen(mut object: Scan<'_>) -> Scanned<Seen> {
+    let mut seen = Seen::default();
+    let mut guess = Guess::default();
+    object.expect(b'{', "want an object")?;
+    while let Some(member) = guess.member(&mut object, seen.members, MEMBERS)? {
+        object.skip()?;
+        seen.twice(member);
+    }
+    object.end()?;
+    Ok(seen)
+}
+
 /// Why a message holds no change, told without decoding it: for messages of another topic than the buffered ones.
 /// `None`: it may hold one.
 pub(crate) fn control(value: &[u8]) -> Option<SkipReason> {
-    let mut scan = Scan::new(value, 0).ok()?;
-    if let Some(wrapper) = Wrapper::read(&mut scan).ok()? {
-        scan = scan.part(wrapper.payload.0, wrapper.payload.1);
-    }
-    if scan.null().ok()? {
+    let mut payload = unwrapped(value).ok()?;
+    if payload.null().ok()? {
         return Some(SkipReason::Tombstone);
     }
-    let mut seen = Seen::default();
-    let mut guess = Guess::default();
-    scan.expect(b'{', "want an object").ok()?;
-    while let Some(member) = guess.member(&mut scan, seen.members, MEMBERS).ok()? {
-        scan.skip().ok()?;
-        seen.twice(member);
-    }
-    scan.end().ok()?;
-    seen.control()
+    seen(payload).ok()?.control()
 }
 
 /// Whether the source emptied its table, told from an envelope's object without decoding it.

@@ -23,13 +23,24 @@ pub(crate) struct Key {
 
 /// A message key against the last one.
 #[derive(Debug)]
-pub(crate) enum KeyRead<'a> {
+pub(crate) enum KeyRead<K> {
     /// The same columns; its object, if there is one.
-    Same(Option<Scan<'a>>),
+    Same(Option<K>),
     /// Other columns, which now hold.
-    Changed(Option<Scan<'a>>),
+    Changed(Option<K>),
     /// Other columns, which would change those of buffered rows.
     FlushFirst,
+}
+
+impl<K> KeyRead<K> {
+    /// The same of another syntax.
+    pub(crate) fn map<T>(self, f: impl FnOnce(K) -> T) -> KeyRead<T> {
+        match self {
+            Self::Same(key) => KeyRead::Same(key.map(f)),
+            Self::Changed(key) => KeyRead::Changed(key.map(f)),
+            Self::FlushFirst => KeyRead::FlushFirst,
+        }
+    }
 }
 
 impl Key {
@@ -57,7 +68,7 @@ impl Key {
         users: Option<&[String]>,
         fixed: bool,
         is_of_no_row: impl FnOnce() -> bool,
-    ) -> Result<KeyRead<'a>, DecodeError> {
+    ) -> Result<KeyRead<Scan<'a>>, DecodeError> {
         let in_key = |fault: Fault| fault.in_part(Part::Key);
         let without = |key: &mut Self| match key.settled && key.tokens.is_empty() {
             false if is_of_no_row() => KeyRead::Same(None),
@@ -85,6 +96,11 @@ impl Key {
             _ if users.is_some() => Ok(without(self)),
             _ => Err(object.syntax("want an object, or null").in_part(Part::Key)),
         }
+    }
+
+    /// The same of a key that is not JSON, whose columns have these names.
+    pub(crate) fn named(&mut self, names: &[String], users: Option<&[String]>, fixed: bool) -> KeyRead<Scan<'static>> {
+        self.settle(None, names.to_vec(), users, fixed)
     }
 
     /// Finds the key inside its wrapper, if it has one; whether the wrapper's `}` follows.
@@ -117,7 +133,7 @@ impl Key {
         names: Vec<String>,
         users: Option<&[String]>,
         fixed: bool,
-    ) -> KeyRead<'a> {
+    ) -> KeyRead<Scan<'a>> {
         let same = names.iter().map(String::as_bytes).eq(self.tokens.iter().map(Token::name));
         if self.settled && same {
             return KeyRead::Same(object);

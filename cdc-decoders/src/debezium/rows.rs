@@ -1,103 +1,57 @@
-//! The columns of a topic's row images: rows are read straight into them, and taken back when a message turns out to be bad.
+//! The columns of a topic's row images, read from JSON objects; from Avro's records [`super::record`] reads into the same.
+//! ([`crate::images`] has what does not depend on the syntax.)
 //!
 //! A column that is in no schema is added when it first appears, typed by its values ([`super::inferred`]); the rows before it did not
 //! send it. Not here: which image of a message is read, and what happened to the row.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanBufferBuilder, RecordBatch, RecordBatchOptions};
+use arrow::array::RecordBatch;
 use arrow::buffer::BooleanBuffer;
-use arrow::datatypes::{DataType, Field, Schema};
+use arrow::datatypes::{DataType, Schema};
 use arrow::error::ArrowError;
 
+use super::metadata::{Names, Tag};
 use super::plan::{FieldPlan, Reading, column_name, reserved};
 use super::unavailable::{Unavailable, quoted};
 use super::value::Values;
+use crate::avro;
 use crate::columns::Column;
 use crate::error::{DecodeError, Part};
+pub(crate) use crate::images::Absent;
+use crate::images::{ImageColumn, Images};
 use crate::scan::{Fault, Scan, Token};
 
-/// One column of the row images.
+/// What JSON knows of a column.
 #[derive(Debug)]
-struct RowColumn {
-    source_name: String,
-    name: String,
+pub(super) struct Member {
     /// `"name":`, as the source writes it.
     token: Token,
     reading: Reading,
-    column: Column,
-    /// The rows in which it was not sent, in order.
-    unsent: Vec<usize>,
-    key: bool,
     /// The source's name is not known yet: the column was read from a stored table.
     unbound: bool,
 }
 
-impl RowColumn {
-    fn new(plan: &FieldPlan) -> Result<Self, DecodeError> {
-        let data_type = plan.reading.data_type();
-        let column = Column::new(&data_type)
-            .ok_or_else(|| DecodeError::schema(&plan.source_name, format!("no column is of type {data_type}")))?;
-        Ok(Self {
-            token: Token::new(quoted(&plan.source_name)),
-            source_name: plan.source_name.clone(),
-            name: plan.name.clone(),
-            reading: plan.reading.clone(),
-            column,
-            unsent: Vec::new(),
-            key: false,
-            unbound: false,
-        })
-    }
-
-    fn not_sent(&mut self, row: usize) {
-        self.column.truncate(row);
-        self.column.push_null();
-        self.unsent.push(row);
-    }
-}
-
-/// A value that looks like the placeholder.
-#[derive(Debug, Clone, Copy)]
-struct Lookalike {
-    column: usize,
-    /// It is no value of its column, so it can be nothing else.
-    certain: bool,
-}
-
-/// What it means that an image lacks a column.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Absent {
-    /// The source had no such column: the image is the whole row.
-    Null,
-    /// The source did not send it.
-    NotSent,
+pub(super) fn row_column(plan: &FieldPlan) -> Result<ImageColumn<Member>, DecodeError> {
+    let token = Token::new(quoted(&plan.source_name));
+    ImageColumn::new(plan, Member { token, reading: plan.reading.clone(), unbound: false })
 }
 
 /// The columns, the rows in them, and what a message did to them so far.
 #[derive(Debug, Default)]
 pub(crate) struct Rows {
-    columns: Vec<RowColumn>,
-    by_name: HashMap<String, usize>,
-    /// Closed rows.
-    rows: usize,
-    /// Closed rows whose image may lack columns that the row has.
-    partial: Vec<usize>,
-    /// The key columns, there or not.
-    keys: Vec<String>,
+    pub(super) images: Images<Member>,
     values: Values,
-    lookalikes: Vec<Lookalike>,
-    undo: Undo,
+    pub(super) avro: avro::Values,
+    told: Told,
 }
 
+/// Members that are no columns, but tell of the change.
 #[derive(Debug, Default)]
-struct Undo {
-    rows: usize,
-    columns: usize,
-    clamped: u64,
-    /// Columns as they were before this message widened them.
-    replaced: Vec<(usize, Column)>,
+struct Told {
+    names: Option<Names>,
+    /// Of the last row: what each tells, and from where to where its value stands.
+    here: Vec<(Tag, usize, usize)>,
 }
 
 impl Rows {
@@ -105,7 +59,7 @@ impl Rows {
     pub(crate) fn from_plan(fields: &[FieldPlan]) -> Result<Self, DecodeError> {
         let mut rows = Self::default();
         for field in fields {
-            rows.add(RowColumn::new(field)?);
+            rows.images.add(row_column(field)?);
         }
         Ok(rows)
     }
@@ -121,73 +75,85 @@ impl Rows {
                 DataType::Float32 => Reading::Float32,
                 other => Reading::Refused(other.clone()),
             };
-            let mut column = RowColumn::new(&FieldPlan::new(field.name(), reading))?;
+            let mut column = row_column(&FieldPlan::new(field.name(), reading))?;
             column.column = Column::new(stored).unwrap_or(column.column);
-            column.unbound = true;
-            rows.add(column);
+            column.syntax.unbound = true;
+            rows.images.add(column);
         }
         Ok(rows)
     }
 
-    fn add(&mut self, mut column: RowColumn) -> usize {
-        column.key = self.keys.contains(&column.name);
-        self.by_name.insert(column.source_name.clone(), self.columns.len());
-        self.columns.push(column);
-        self.columns.len() - 1
+    /// From here on members of these names are no columns.
+    pub(crate) fn set_told(&mut self, names: &Names) {
+        let rows = self.images.len();
+        for column in self.images.columns_mut() {
+            if let Some(tag) = names.get(&column.source_name) {
+                (column.syntax.reading, column.column) = (Reading::Told(*tag), Column::Null(rows));
+            }
+        }
+        self.told.names = Some(Arc::clone(names));
+    }
+
+    /// What the members of the open row that are no columns tell, and from where to where their values stand.
+    pub(crate) fn told(&self) -> &[(Tag, usize, usize)] {
+        &self.told.here
+    }
+
+    /// Whether the message added a column.
+    pub(crate) const fn grew(&self) -> bool {
+        self.images.grew()
+    }
+
+    /// Empty columns of the key alone, typed as here.
+    pub(crate) fn keys_alone(&self) -> Result<Self, DecodeError> {
+        let mut keys = Self::default();
+        keys.set_keys(self.images.keys());
+        for own in self.images.columns().iter().filter(|column| column.key) {
+            let mut column = row_column(&FieldPlan::new(&own.source_name, own.syntax.reading.clone()))?;
+            column.column = Column::new(&own.column.data_type()).unwrap_or(column.column);
+            keys.images.add(column);
+        }
+        Ok(keys)
     }
 
     /// Closed rows.
     pub(crate) const fn len(&self) -> usize {
-        self.rows
+        self.images.len()
     }
 
     /// How many dates and timestamps were moved to the ends.
     pub(crate) const fn clamped(&self) -> u64 {
-        self.values.clamped
+        self.values.ends.clamped() + self.avro.ends.clamped()
     }
 
     /// Says which columns are the key: they keep their type.
     pub(crate) fn set_keys(&mut self, names: &[String]) {
-        self.keys = names.to_vec();
-        for column in &mut self.columns {
-            column.key = names.contains(&column.name);
-        }
+        self.images.set_keys(names);
     }
 
     /// From here on [`Self::roll_back`] takes everything back.
     pub(crate) fn begin(&mut self) {
-        self.undo.rows = self.rows;
-        self.undo.columns = self.columns.len();
-        self.undo.clamped = self.values.clamped;
-        self.undo.replaced.clear();
-        self.lookalikes.clear();
+        self.images.begin();
+        self.values.ends.begin();
+        self.avro.ends.begin();
+        self.told.here.clear();
     }
 
     /// As it was at [`Self::begin`].
     pub(crate) fn roll_back(&mut self) {
-        for added in self.columns.drain(self.undo.columns..) {
-            self.by_name.remove(&added.source_name);
-        }
-        for (place, before) in self.undo.replaced.drain(..).rev() {
-            if let Some(column) = self.columns.get_mut(place) {
-                column.column = before;
-            }
-        }
-        self.rows = self.undo.rows;
-        self.partial.truncate(self.partial.partition_point(|row| *row < self.rows));
-        self.values.clamped = self.undo.clamped;
-        self.clear_open();
+        self.images.roll_back();
+        self.values.ends.roll_back();
+        self.avro.ends.roll_back();
     }
 
     /// Takes back what was read of the open row.
     pub(crate) fn clear_open(&mut self) {
-        let rows = self.rows;
-        for column in &mut self.columns {
-            column.column.truncate(rows);
-            let sent = column.unsent.partition_point(|row| *row < rows);
-            column.unsent.truncate(sent);
-        }
-        self.lookalikes.clear();
+        self.images.clear_open();
+    }
+
+    /// Takes back what was read of the open row but for the key; nothing, where there is no key.
+    pub(crate) fn keep_key(&mut self) {
+        self.images.keep_key();
     }
 
     /// Reads an object into the open row. What was read before stays if `first_wins`; else a column that comes twice is an error.
@@ -202,14 +168,14 @@ impl Rows {
         scan.expect(b'{', "want an object as the row").map_err(syntax)?;
         let (mut next, mut first) = (0, true);
         loop {
-            let place = match self.columns.get(next) {
-                Some(column) if scan.expected(first, &column.token) => next,
+            let place = match self.images.columns().get(next) {
+                Some(column) if scan.expected(first, &column.syntax.token) => next,
                 _ if !scan.member(first).map_err(syntax)? => return Ok(()),
                 _ => self.place(scan, part)?,
             };
             first = false;
             next = place + 1;
-            if self.columns[place].column.len() == self.rows {
+            if !self.images.is_read(place) {
                 self.value(scan, place, part, unavailable)?;
             } else if first_wins {
                 scan.skip().map_err(syntax)?;
@@ -229,19 +195,22 @@ impl Rows {
     ) -> Result<(), DecodeError> {
         scan.peek();
         let from = scan.at();
-        let column = &mut self.columns[place];
-        match self.values.read(scan, &column.reading, &mut column.column) {
+        let column = self.images.column(place);
+        match self.values.read(scan, &column.syntax.reading, &mut column.column) {
             Ok(()) => {
+                if let Reading::Told(tag) = column.syntax.reading {
+                    self.told.here.push((tag, from, scan.at()));
+                }
                 if unavailable.is(scan.since(from)) {
-                    self.lookalikes.push(Lookalike { column: place, certain: false });
+                    self.images.looks_unsent(place);
                 }
             }
             Err(fault) => self
                 .placeholder(scan, from, place, unavailable)
-                .ok_or_else(|| fault.in_column(part, &self.columns[place].source_name))?,
+                .ok_or_else(|| fault.in_column(part, &self.images.column(place).source_name))?,
         }
         match self.values.replaced.take() {
-            Some(before) => self.widened(place, before),
+            Some(before) => self.images.widened(place, before),
             None => Ok(()),
         }
     }
@@ -254,123 +223,61 @@ impl Rows {
         if !unavailable.is(scan.since(from)) {
             return None;
         }
-        let column = &mut self.columns[place];
-        column.column.truncate(self.rows);
-        column.column.push_null();
-        self.lookalikes.push(Lookalike { column: place, certain: true });
+        self.images.must_be_unsent(place);
         Some(())
-    }
-
-    #[cold]
-    fn widened(&mut self, place: usize, before: Column) -> Result<(), DecodeError> {
-        let column = &self.columns[place];
-        let held = before.data_type();
-        let change = (column.key && held != DataType::Null).then(|| DecodeError::Value {
-            column: column.source_name.clone(),
-            reason: format!("a key column keeps its type: it is {held}, the value wants {}", column.column.data_type()),
-        });
-        self.undo.replaced.push((place, before));
-        change.map_or(Ok(()), Err)
     }
 
     /// The column of the member whose name is next, which was not the expected one.
     #[cold]
     fn place(&mut self, scan: &mut Scan<'_>, part: Part) -> Result<usize, DecodeError> {
         let name = scan.key().and_then(|key| key.to_text()).map_err(|fault| fault.in_part(part))?;
-        if let Some(place) = self.by_name.get(&*name) {
-            return Ok(*place);
+        if let Some(place) = self.images.place(&name) {
+            return Ok(place);
+        }
+        if let Some(tag) = self.told.names.as_ref().and_then(|names| names.get(&*name)) {
+            return Ok(self.images.add_late(row_column(&FieldPlan::new(&name, Reading::Told(*tag)))?));
         }
         let refused = |reason: &str| DecodeError::Value { column: name.to_string(), reason: reason.to_owned() };
         let legal = column_name(&name);
-        if let Some(place) = self.columns.iter().position(|column| column.unbound && column.name == legal) {
+        let columns = self.images.columns();
+        if let Some(place) = columns.iter().position(|column| column.syntax.unbound && column.name == legal) {
             self.bind(place, &name);
             return Ok(place);
         }
         if let Some(why) = reserved(&legal) {
             return Err(refused(why));
         }
-        if self.columns.iter().any(|column| column.name.eq_ignore_ascii_case(&legal)) {
+        if columns.iter().any(|column| column.name.eq_ignore_ascii_case(&legal)) {
             return Err(refused("another column's name is the same, but for case or letters that no table can have"));
         }
-        let mut column = RowColumn::new(&FieldPlan::new(&name, Reading::Inferred))?;
-        column.column = Column::Null(self.rows);
-        column.unsent.clone_from(&self.partial);
-        Ok(self.add(column))
+        let mut column = row_column(&FieldPlan::new(&name, Reading::Inferred))?;
+        column.column = Column::Null(0);
+        Ok(self.images.add_late(column))
     }
 
     fn bind(&mut self, place: usize, source_name: &str) {
-        if let Some(column) = self.columns.get_mut(place) {
-            column.unbound = false;
-            column.source_name = source_name.to_owned();
-            column.token = Token::new(quoted(source_name));
-        }
-        self.by_name.insert(source_name.to_owned(), place);
+        self.images.rename(place, source_name);
+        let member = &mut self.images.column(place).syntax;
+        member.unbound = false;
+        member.token = Token::new(quoted(source_name));
     }
 
     /// Whether the open row has no value of a key column.
     pub(crate) fn lacks_a_key(&self) -> bool {
-        let read = |column: &&RowColumn| column.key && column.column.len() > self.rows;
-        self.columns.iter().filter(read).count() < self.keys.len()
+        self.images.lacks_a_key()
     }
 
     /// Closes the open row. `absent` says what columns mean that it lacks; values that look like the placeholder were not
     /// sent, if `not_sent` says that it stands for that here.
     pub(crate) fn close(&mut self, absent: Absent, not_sent: bool) -> Result<(), DecodeError> {
-        let row = self.rows;
-        for lookalike in self.lookalikes.drain(..) {
-            let column = &mut self.columns[lookalike.column];
-            if not_sent {
-                column.not_sent(row);
-            } else if lookalike.certain {
-                return Err(DecodeError::Value {
-                    column: column.source_name.clone(),
-                    reason: "the placeholder for a value not sent stands where the source sends all values".to_owned(),
-                });
-            }
-        }
-        for column in self.columns.iter_mut().filter(|column| column.column.len() == row) {
-            match absent {
-                Absent::Null => column.column.push_null(),
-                Absent::NotSent => column.not_sent(row),
-            }
-        }
-        if absent == Absent::NotSent {
-            self.partial.push(row);
-        }
-        self.rows += 1;
-        Ok(())
+        self.images.close(absent, not_sent)
     }
 
     /// The closed rows, and for each column the rows that did not send it; empty afterwards. Columns of which only nulls were
     /// ever seen have no type yet and are left out.
     pub(crate) fn finish(&mut self) -> Result<(RecordBatch, Vec<Option<BooleanBuffer>>), ArrowError> {
-        let rows = std::mem::take(&mut self.rows);
-        self.partial.clear();
-        let (mut fields, mut arrays, mut unsent): (Vec<Field>, Vec<ArrayRef>, Vec<_>) = Default::default();
-        for column in &mut self.columns {
-            let untyped = matches!(column.column, Column::Null(_));
-            let array = column.column.finish()?;
-            let missing = std::mem::take(&mut column.unsent);
-            if !untyped {
-                fields.push(Field::new(&column.name, array.data_type().clone(), true));
-                arrays.push(array);
-                unsent.push(mask(&missing, rows));
-            }
-        }
-        let options = RecordBatchOptions::new().with_row_count(Some(rows));
-        let batch = RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), arrays, &options)?;
-        Ok((batch, unsent))
+        self.images.finish()
     }
-}
-
-fn mask(set: &[usize], rows: usize) -> Option<BooleanBuffer> {
-    if set.is_empty() {
-        return None;
-    }
-    let mut mask = BooleanBufferBuilder::new(rows);
-    mask.append_n(rows, false);
-    set.iter().for_each(|row| mask.set_bit(*row, true));
-    Some(mask.finish())
 }
 
 #[cfg(test)]
@@ -378,7 +285,7 @@ mod tests {
     use super::*;
     use crate::debezium::DEFAULT_PLACEHOLDER;
     use arrow::array::{Array, AsArray};
-    use arrow::datatypes::Int64Type;
+    use arrow::datatypes::{Field, Int64Type};
 
     fn read(rows: &mut Rows, json: &str) -> Result<(), DecodeError> {
         let mut scan = Scan::new(json.as_bytes(), 0).unwrap();

@@ -4,12 +4,14 @@
 //! message. The meaning of the semantic names follows Debezium's `io.debezium.time`, `io.debezium.data` and Kafka Connect's
 //! `org.apache.kafka.connect.data`.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::plan::{FieldPlan, Reading, Unit, check_names};
+use super::wrapping::Wrapping;
+use crate::avro::{Schema, Shape, Type, TypeId};
 use crate::decoder::SkipReason;
 use crate::error::DecodeError;
 
@@ -71,6 +73,8 @@ fn parse<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, DecodeError> {
 pub(crate) enum ValueSchema {
     /// Changes of rows with these fields.
     Rows(Vec<FieldPlan>),
+    /// Changes of documents, each in a text.
+    Documents,
     /// No changes.
     Control(SkipReason),
     /// None of Debezium's own: the payload has to tell.
@@ -79,23 +83,40 @@ pub(crate) enum ValueSchema {
 
 impl ValueSchema {
     /// Reads the `schema` member of a message; `null` where the converter had none.
-    pub(crate) fn from_inline(text: &str) -> Result<Self, DecodeError> {
+    pub(crate) fn from_inline(text: &str, wrapping: Wrapping) -> Result<Self, DecodeError> {
         if text.trim() == "null" {
             return Ok(Self::Unknown);
         }
         let schema: Connect = parse(text)?;
-        let name = schema.name.as_deref().unwrap_or_default();
-        let own = name.strip_prefix("io.debezium.").unwrap_or_default();
-        Ok(match own.rsplit('.').next().unwrap_or_default() {
-            "SchemaChangeValue" => Self::Control(SkipReason::SchemaChange),
-            "TransactionMetadataValue" => Self::Control(SkipReason::Transaction),
-            "Heartbeat" => Self::Control(SkipReason::Heartbeat),
-            "Notification" => Self::Control(SkipReason::Notification),
-            _ => match schema.after() {
-                Some(after) => Self::Rows(row_plan(after)?),
-                None => Self::Unknown,
+        Ok(match schema.name.as_deref().and_then(control) {
+            Some(reason) => Self::Control(reason),
+            None => match (wrapping, schema.images(wrapping)) {
+                (Wrapping::Row, Some(_)) => return Err(not_flattened()),
+                (Wrapping::Row, None) => Self::Rows(row_plan(&schema)?),
+                (_, Some(after)) if after.kind == "string" => Self::Documents,
+                (_, Some(after)) => Self::Rows(row_plan(after)?),
+                (_, None) => Self::Unknown,
             },
         })
+    }
+}
+
+/// Why messages are skipped whose schema has this name; `None` where they may hold changes.
+pub(crate) fn control(schema_name: &str) -> Option<SkipReason> {
+    match schema_name.strip_prefix("io.debezium.")?.rsplit('.').next()? {
+        "SchemaChangeValue" => Some(SkipReason::SchemaChange),
+        "TransactionMetadataValue" => Some(SkipReason::Transaction),
+        "Heartbeat" => Some(SkipReason::Heartbeat),
+        "Notification" => Some(SkipReason::Notification),
+        _ => None,
+    }
+}
+
+/// The error of an envelope where flattened rows are wanted.
+pub(crate) fn not_flattened() -> DecodeError {
+    DecodeError::Unsupported {
+        what: "an envelope that is not flattened".to_owned(),
+        why: "the decoder of flattened events is for topics that a transform unwrapped: decode this one as envelopes",
     }
 }
 
@@ -119,15 +140,19 @@ impl Connect {
         Self { kind: kind.to_owned(), ..Self::default() }
     }
 
-    fn named(kind: &str, name: &str) -> Self {
-        Self { name: Some(name.to_owned()), ..Self::of(kind) }
-    }
-
     /// The row of an envelope; `None` where this is no envelope.
     fn after(&self) -> Option<&Self> {
-        let member = |name: &str| self.fields.iter().find(|f| f.field.as_deref() == Some(name));
-        (self.kind == "struct" && member("source").is_some() && member("op").is_some()).then_some(())?;
-        member("after")
+        (self.kind == "struct" && self.member("source").is_some() && self.member("op").is_some()).then_some(())?;
+        self.member("after")
+    }
+
+    /// The same where images may come without the rest of the envelope.
+    fn images(&self, wrapping: Wrapping) -> Option<&Self> {
+        self.after().or_else(|| self.member("after").filter(|_| wrapping == Wrapping::Images))
+    }
+
+    fn member(&self, name: &str) -> Option<&Self> {
+        self.fields.iter().find(|f| f.field.as_deref() == Some(name))
     }
 
     fn parameter(&self, name: &str) -> Option<i32> {
@@ -173,6 +198,7 @@ fn reading(schema: &Connect, column: &str, depth: u32) -> Result<Reading, Decode
         "bytes" => Reading::Bytes,
         "array" => Reading::List(inner(schema.items.as_deref())?),
         "map" => Reading::Map(inner(schema.values.as_deref())?),
+        MIXED => Reading::Mixed,
         "struct" if schema.fields.is_empty() => return Err(DecodeError::schema(column, "a struct without fields")),
         "struct" => Reading::Struct(struct_plan(schema, depth)?),
         other => return Err(DecodeError::schema(column, format!("no such type: `{other}`"))),
@@ -212,143 +238,95 @@ fn decimal(schema: &Connect) -> Reading {
     }
 }
 
-/// An Avro schema, in any of its notations.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(untagged)]
-enum Avro {
-    Name(String),
-    Union(Vec<Avro>),
-    Object(Box<AvroObject>),
-}
-
-#[derive(Debug, Clone, Deserialize)]
-struct AvroObject {
-    #[serde(rename = "type")]
-    kind: Avro,
-    name: Option<String>,
-    namespace: Option<String>,
-    #[serde(default)]
-    fields: Vec<AvroField>,
-    items: Option<Avro>,
-    values: Option<Avro>,
-    #[serde(rename = "logicalType")]
-    logical_type: Option<String>,
-    precision: Option<i32>,
-    scale: Option<i32>,
-    #[serde(rename = "connect.name")]
-    connect_name: Option<String>,
-    #[serde(rename = "connect.parameters")]
-    connect_parameters: Option<BTreeMap<String, String>>,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-struct AvroField {
-    name: String,
-    #[serde(rename = "type")]
-    kind: Avro,
-}
+/// The kind of a union of several types, which Connect has not.
+const MIXED: &str = "union";
+/// The most types of a row.
+const MAX_UNFOLDED: usize = 1 << 16;
 
 fn avro_to_connect(text: &str) -> Result<Connect, DecodeError> {
-    let avro: Avro = parse(text)?;
-    AvroNames::default().connect(&avro, "", MAX_DEPTH)
+    let schema = Schema::parse(text)?;
+    let (root, _) = schema.optional(schema.root());
+    if matches!(schema.get(root).shape, Shape::Union(_)) {
+        return Err(DecodeError::schema("(Avro)", "a union of several types"));
+    }
+    FromAvro { schema: &schema, left: MAX_UNFOLDED }.connect(root, MAX_DEPTH)
 }
 
-/// The named types seen so far, by full name: Avro writes a type once and refers to it afterwards.
-#[derive(Default)]
-struct AvroNames {
-    seen: HashMap<String, Connect>,
+/// The columns of a record, in its order.
+pub(crate) fn avro_row_plan(schema: &Schema, record: TypeId) -> Result<Vec<FieldPlan>, DecodeError> {
+    row_plan(&FromAvro { schema, left: MAX_UNFOLDED }.connect(record, MAX_DEPTH)?)
 }
 
-impl AvroNames {
-    fn connect(&mut self, avro: &Avro, namespace: &str, depth: u32) -> Result<Connect, DecodeError> {
-        let bad = |reason: String| DecodeError::schema("(Avro)", reason);
-        let depth = depth.checked_sub(1).ok_or_else(|| bad("nested too deeply".to_owned()))?;
-        match avro {
-            Avro::Name(name) => self.by_name(name, namespace).ok_or_else(|| bad(format!("no such type: `{name}`"))),
-            Avro::Union(branches) => {
-                let mut others = branches.iter().filter(|b| !matches!(b, Avro::Name(n) if n == "null"));
-                match (others.next(), others.next()) {
-                    (Some(only), None) => self.connect(only, namespace, depth),
-                    _ => Err(bad("a union of several types".to_owned())),
+/// Turns Avro's notation into Connect's.
+struct FromAvro<'a> {
+    schema: &'a Schema,
+    left: usize,
+}
+
+impl FromAvro<'_> {
+    fn connect(&mut self, id: TypeId, depth: u32) -> Result<Connect, DecodeError> {
+        let bad = |reason: &str| DecodeError::schema("(Avro)", reason);
+        let depth = depth.checked_sub(1).ok_or_else(|| bad("nested too deeply, or a type that holds itself"))?;
+        self.left = self.left.checked_sub(1).ok_or_else(|| bad("too many types"))?;
+        let (id, _) = self.schema.optional(id);
+        let kind = self.schema.get(id);
+        let connect = match &kind.shape {
+            Shape::Boolean => Connect::of("boolean"),
+            Shape::Int => Connect::of("int32"),
+            Shape::Long => Connect::of("int64"),
+            Shape::Float => Connect::of("float"),
+            Shape::Double => Connect::of("double"),
+            Shape::Bytes | Shape::Fixed(_) => Connect::of("bytes"),
+            Shape::Null | Shape::Text | Shape::Enum(_) => Connect::of("string"),
+            Shape::Array(items) => match self.map_entry(*items) {
+                Some(value) => Connect { values: Some(Box::new(self.connect(value, depth)?)), ..Connect::of("map") },
+                None => Connect { items: Some(Box::new(self.connect(*items, depth)?)), ..Connect::of("array") },
+            },
+            Shape::Map(value) => Connect { values: Some(Box::new(self.connect(*value, depth)?)), ..Connect::of("map") },
+            Shape::Union(_) => return Ok(Connect::of(MIXED)),
+            Shape::Record(fields) => {
+                let mut record = Connect::of("struct");
+                for field in fields {
+                    let schema = self.connect(field.kind, depth)?;
+                    record.fields.push(Connect { field: Some(field.name.clone()), ..schema });
                 }
+                record
             }
-            Avro::Object(object) => self.object(object, namespace, depth),
-        }
-    }
-
-    fn by_name(&self, name: &str, namespace: &str) -> Option<Connect> {
-        let kind = match name {
-            "int" => "int32",
-            "long" => "int64",
-            "float" | "double" | "string" | "bytes" | "boolean" => name,
-            _ => return self.seen.get(&full_name(name, namespace)).or_else(|| self.seen.get(name)).cloned(),
         };
-        Some(Connect::of(kind))
+        Ok(with_meaning(connect, kind))
     }
 
-    fn object(&mut self, object: &AvroObject, namespace: &str, depth: u32) -> Result<Connect, DecodeError> {
-        let kind = match &object.kind {
-            Avro::Name(kind) => kind.as_str(),
-            nested => return self.connect(nested, namespace, depth),
-        };
-        let name = object.name.as_deref().unwrap_or_default();
-        let mut connect = match kind {
-            "record" => return self.record(object, name, namespace, depth),
-            "array" => Connect { items: self.inner(object.items.as_ref(), namespace, depth)?, ..Connect::of("array") },
-            "map" => Connect { values: self.inner(object.values.as_ref(), namespace, depth)?, ..Connect::of("map") },
-            "enum" => Connect::of("string"),
-            "fixed" => Connect::of("bytes"),
-            other => self.connect(&Avro::Name(other.to_owned()), namespace, depth)?,
-        };
-        connect = with_meaning(connect, object);
-        if matches!(kind, "enum" | "fixed") {
-            let namespace = object.namespace.as_deref().unwrap_or(namespace);
-            self.seen.insert(full_name(name, namespace), connect.clone());
-        }
-        Ok(connect)
-    }
-
-    fn record(&mut self, object: &AvroObject, name: &str, namespace: &str, depth: u32) -> Result<Connect, DecodeError> {
-        let namespace = object.namespace.as_deref().or_else(|| Some(name.rsplit_once('.')?.0)).unwrap_or(namespace);
-        let mut record = Connect { name: object.connect_name.clone(), ..Connect::of("struct") };
-        for field in &object.fields {
-            let schema = self.connect(&field.kind, namespace, depth)?;
-            record.fields.push(Connect { field: Some(field.name.clone()), ..schema });
-        }
-        self.seen.insert(full_name(name, namespace), record.clone());
-        Ok(record)
-    }
-
-    fn inner(&mut self, avro: Option<&Avro>, namespace: &str, depth: u32) -> Result<Option<Box<Connect>>, DecodeError> {
-        avro.map(|avro| self.connect(avro, namespace, depth).map(Box::new)).transpose()
+    /// The values' type, where the elements of an array stand for a map's entries: a map whose keys are no text.
+    fn map_entry(&self, items: TypeId) -> Option<TypeId> {
+        let (entry, _) = self.schema.optional(items);
+        let internal = self.schema.get(entry).meaning.connect_internal.as_deref();
+        (internal == Some("MapEntry")).then(|| self.schema.field(entry, "value"))?
     }
 }
 
 /// Adds what `connect.name` says; without it, what Avro's own logical types say in Connect's words.
-fn with_meaning(connect: Connect, object: &AvroObject) -> Connect {
-    if let Some(name) = &object.connect_name {
-        return Connect { name: Some(name.clone()), parameters: object.connect_parameters.clone(), ..connect };
+fn with_meaning(connect: Connect, of: &Type) -> Connect {
+    let meaning = &of.meaning;
+    if let Some(name) = &meaning.connect_name {
+        let parameters = Some(meaning.connect_parameters.clone());
+        return Connect { name: Some(name.clone()), parameters, ..connect };
     }
-    match object.logical_type.as_deref() {
-        Some("decimal") => {
-            let mut parameters = BTreeMap::from([("scale".to_owned(), object.scale.unwrap_or(0).to_string())]);
-            parameters.extend(object.precision.map(|p| ("connect.decimal.precision".to_owned(), p.to_string())));
-            Connect { parameters: Some(parameters), ..Connect::named("bytes", "org.apache.kafka.connect.data.Decimal") }
+    let named = |name: &str| Connect { name: Some(name.to_owned()), ..connect.clone() };
+    match (meaning.logical_type.as_deref(), &of.name) {
+        (Some("decimal"), _) => {
+            let mut parameters = BTreeMap::from([("scale".to_owned(), meaning.scale.unwrap_or(0).to_string())]);
+            parameters.extend(meaning.precision.map(|p| ("connect.decimal.precision".to_owned(), p.to_string())));
+            Connect { parameters: Some(parameters), ..named("org.apache.kafka.connect.data.Decimal") }
         }
-        Some("date") => Connect::named("int32", "io.debezium.time.Date"),
-        Some("time-millis") => Connect::named("int32", "io.debezium.time.Time"),
-        Some("time-micros") => Connect::named("int64", "io.debezium.time.MicroTime"),
-        Some("timestamp-millis" | "local-timestamp-millis") => Connect::named("int64", "io.debezium.time.Timestamp"),
-        Some("timestamp-micros" | "local-timestamp-micros") => {
-            Connect::named("int64", "io.debezium.time.MicroTimestamp")
-        }
-        Some("timestamp-nanos" | "local-timestamp-nanos") => Connect::named("int64", "io.debezium.time.NanoTimestamp"),
+        (Some("date"), _) => named("io.debezium.time.Date"),
+        (Some("time-millis"), _) => named("io.debezium.time.Time"),
+        (Some("time-micros"), _) => named("io.debezium.time.MicroTime"),
+        (Some("timestamp-millis" | "local-timestamp-millis"), _) => named("io.debezium.time.Timestamp"),
+        (Some("timestamp-micros" | "local-timestamp-micros"), _) => named("io.debezium.time.MicroTimestamp"),
+        (Some("timestamp-nanos" | "local-timestamp-nanos"), _) => named("io.debezium.time.NanoTimestamp"),
+        (_, Some(name)) => named(name),
         _ => connect,
     }
-}
-
-fn full_name(name: &str, namespace: &str) -> String {
-    if name.contains('.') || namespace.is_empty() { name.to_owned() } else { format!("{namespace}.{name}") }
 }
 
 #[cfg(test)]
@@ -445,8 +423,8 @@ mod tests {
             ("io.debezium.connector.common.Notification", SkipReason::Notification),
         ] {
             let schema = format!(r#"{{"type":"struct","fields":[],"name":"{name}"}}"#);
-            assert_eq!(ValueSchema::from_inline(&schema).unwrap(), ValueSchema::Control(reason));
+            assert_eq!(ValueSchema::from_inline(&schema, Wrapping::Envelope).unwrap(), ValueSchema::Control(reason));
         }
-        assert_eq!(ValueSchema::from_inline("null").unwrap(), ValueSchema::Unknown);
+        assert_eq!(ValueSchema::from_inline("null", Wrapping::Envelope).unwrap(), ValueSchema::Unknown);
     }
 }

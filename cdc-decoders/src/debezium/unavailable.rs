@@ -11,33 +11,86 @@
 
 use base64_simd::STANDARD;
 
+use crate::avro::Step;
+use crate::avro::encoded::Known;
+
 /// Debezium's default of `unavailable.value.placeholder`.
 pub const DEFAULT_PLACEHOLDER: &str = "__debezium_unavailable_value";
 
 /// The name UUID of the default placeholder, as Debezium sends it in an array of `uuid`.
 const DEFAULT_UUID: &str = "b68a35a7-17ad-35b3-af2a-ae46edb4545a";
 
-/// The JSON texts that stand for "not sent".
-#[derive(Debug)]
-pub(crate) struct Unavailable {
+/// The bytes that stand for "not sent".
+#[derive(Debug, Default)]
+pub(crate) struct Forms {
     forms: Vec<Vec<u8>>,
     /// Bit `n`: a form is `n` bytes long. Long ones share bit 0.
     lengths: u64,
 }
 
+impl Forms {
+    fn new(forms: Vec<Vec<u8>>) -> Self {
+        let lengths = forms.iter().fold(0, |lengths, form| lengths | length_bit(form.len()));
+        Self { forms, lengths }
+    }
+
+    /// The forms in the values of an Avro type; none where they hold none.
+    pub(crate) fn in_avro(placeholder: &str, step: &Step) -> Self {
+        let Texts { base64, hex, hstore } = Texts::of(placeholder);
+        let texts = [placeholder, &base64, &hex, &hstore].map(Known::Text);
+        let [text, bytes] = [texts[0], Known::Bytes(placeholder.as_bytes())];
+        let uuid = Known::Text(DEFAULT_UUID);
+        let mut values = texts.to_vec();
+        values.extend([bytes, Known::One(&text), Known::One(&texts[1]), Known::One(&bytes)]);
+        values.extend([Known::Codes(placeholder.as_bytes()), Known::ToItself(placeholder)]);
+        if placeholder == DEFAULT_PLACEHOLDER {
+            values.push(Known::One(&uuid));
+        }
+        Self::new(values.into_iter().filter_map(|value| step.encode(value)).collect())
+    }
+
+    /// Whether this is one of the forms, as the value stands in the message.
+    #[inline]
+    pub(crate) fn have(&self, raw: &[u8]) -> bool {
+        self.lengths & length_bit(raw.len()) != 0 && self.forms.iter().any(|form| form == raw)
+    }
+}
+
+/// How the placeholder is spelled in texts, beside as it is.
+struct Texts {
+    base64: String,
+    hex: String,
+    hstore: String,
+}
+
+impl Texts {
+    fn of(placeholder: &str) -> Self {
+        let text = quoted(placeholder);
+        Self {
+            base64: STANDARD.encode_to_string(placeholder),
+            hex: placeholder.bytes().map(|byte| format!("{byte:02x}")).collect(),
+            hstore: format!("{{{text}:{text}}}"),
+        }
+    }
+}
+
+/// The JSON texts that stand for "not sent".
+#[derive(Debug)]
+pub(crate) struct Unavailable {
+    forms: Forms,
+}
+
 impl Unavailable {
     pub(crate) fn new(placeholder: &str) -> Self {
-        let text = quoted(placeholder);
-        let base64 = quoted(&STANDARD.encode_to_string(placeholder));
-        let hex = quoted(&placeholder.bytes().map(|byte| format!("{byte:02x}")).collect::<String>());
+        let texts = Texts::of(placeholder);
+        let [text, base64, hex] = [placeholder, &texts.base64, &texts.hex].map(quoted);
         let codes: Vec<String> = placeholder.bytes().map(|byte| byte.to_string()).collect();
-        let hstore = format!("{{{text}:{text}}}");
         let mut forms = vec![
             format!("[{text}]"),
             format!("[{base64}]"),
             format!("[{}]", codes.join(",")),
-            quoted(&hstore),
-            hstore,
+            quoted(&texts.hstore),
+            texts.hstore,
             text,
             base64,
             hex,
@@ -45,14 +98,13 @@ impl Unavailable {
         if placeholder == DEFAULT_PLACEHOLDER {
             forms.push(format!("[{}]", quoted(DEFAULT_UUID)));
         }
-        let lengths = forms.iter().fold(0, |lengths, form| lengths | length_bit(form.len()));
-        Self { forms: forms.into_iter().map(String::into_bytes).collect(), lengths }
+        Self { forms: Forms::new(forms.into_iter().map(String::into_bytes).collect()) }
     }
 
     /// Whether this is one of the forms, as the value stands in the message.
     #[inline]
     pub(crate) fn is(&self, raw: &str) -> bool {
-        self.lengths & length_bit(raw.len()) != 0 && self.forms.iter().any(|form| form == raw.as_bytes())
+        self.forms.have(raw.as_bytes())
     }
 }
 

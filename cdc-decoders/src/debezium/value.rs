@@ -1,33 +1,23 @@
 //! One JSON value into one column, as its [`Reading`] says.
 //!
-//! What does not fit is refused: nothing wraps, nothing is rounded (but digits below the microsecond, toward minus infinity),
-//! nothing is guessed. Dates and timestamps that no table can hold are moved to the ends and counted.
+//! What does not fit is refused: nothing is guessed. Not here: what a value means once it is read ([`crate::conversion`]).
 
 use super::inferred;
-use super::plan::{FieldPlan, Reading, Unit};
-use crate::columns::{Binaries, Column, Lists, Maps, Numbers, Structs, Texts};
+use super::plan::{FieldPlan, Reading};
+use crate::columns::{Binaries, Column, Lists, Maps, Structs, Texts};
+use crate::conversion::{self, Ends, push_plain, want};
 use crate::decimal;
 use crate::scan::{Fault, Scan, Scanned};
-use crate::temporal::{self, Clamped};
-
-use arrow::datatypes::{Date32Type, TimestampMicrosecondType};
-
-/// The largest column of text to which a decimal is added: a few bytes of it can become 200,000 letters.
-const MAX_TEXT_BYTES: usize = 1 << 30;
+use crate::temporal;
 
 /// Reads values; holds what they share.
 #[derive(Debug, Default)]
 pub(crate) struct Values {
     scratch: String,
     bytes: Vec<u8>,
-    /// How many dates and timestamps were moved to the ends.
-    pub(crate) clamped: u64,
+    pub(crate) ends: Ends,
     /// What an inferred column was before the last value widened it.
     pub(crate) replaced: Option<Column>,
-}
-
-const fn want(want: &'static str) -> Fault {
-    Fault::Value { want }
 }
 
 impl Values {
@@ -39,7 +29,7 @@ impl Values {
             return Ok(());
         }
         match (reading, column) {
-            (Reading::Inferred, column) => {
+            (Reading::Inferred, column) | (Reading::Mixed, column @ Column::Text(_)) => {
                 if let Some(before) = inferred::read(scan, column, &mut self.scratch)? {
                     self.replaced = Some(before);
                 }
@@ -49,40 +39,40 @@ impl Values {
             (Reading::Text, Column::Text(c)) => push_text(scan, c)?,
             (Reading::Boolean, Column::Boolean(c)) => c.push(Some(boolean(scan)?)),
             (Reading::Timestamp(unit), Column::Timestamp(c)) => {
-                let micros = wide_micros(scan.integer()?, *unit);
-                self.push_micros(c, temporal::clamp_micros(micros));
+                self.ends.push_micros(c, conversion::timestamp(scan.integer()?, *unit));
             }
             (Reading::Decimal { precision, scale }, Column::Decimal(c, ..)) => {
                 c.push(self.decimal(scan, *precision, *scale)?);
             }
             (Reading::ZonedTimestamp, Column::Timestamp(c)) => {
-                let read = self.parsed(scan, |t| temporal::parse_timestamp(t, true));
-                self.push_micros(c, read?.ok_or(want("want a timestamp with an offset, as 2024-02-13T10:00:00.5Z"))?);
+                let read = self.parsed(scan, conversion::zoned_timestamp)?;
+                self.ends.push_micros(c, read);
             }
             (Reading::Float64, Column::Float64(c)) => c.push(self.float64(scan)?),
             (Reading::Float32, Column::Float32(c)) => c.push(self.float32(scan)?),
             (Reading::Date, Column::Date(c)) => {
-                let day = temporal::clamp_day(scan.integer()?);
-                self.push_day(c, day);
+                self.ends.push_day(c, temporal::clamp_day(scan.integer()?));
             }
-            (Reading::Micros(unit), Column::Int64(c)) => c.push(micros(scan.integer()?, *unit)?),
+            (Reading::Micros(unit), Column::Int64(c)) => c.push(conversion::micros(scan.integer()?, *unit)?),
             (Reading::Bytes, Column::Binary(c)) => self.push_base64(scan, c)?,
             (Reading::IsoDate, Column::Date(c)) => {
-                let read = self.parsed(scan, temporal::parse_date);
-                self.push_day(c, read?.ok_or(want("want a date, as 2024-02-13"))?);
+                let read = self.parsed(scan, conversion::iso_date)?;
+                self.ends.push_day(c, read);
             }
             (Reading::IsoTimestamp, Column::Timestamp(c)) => {
-                let read = self.parsed(scan, |t| temporal::parse_timestamp(t, false));
-                self.push_micros(c, read?.ok_or(want("want a timestamp, as 2024-02-13T10:00:00.5Z"))?);
+                let read = self.parsed(scan, conversion::iso_timestamp)?;
+                self.ends.push_micros(c, read);
             }
-            (Reading::IsoTime, Column::Int64(c)) => {
-                c.push(self.parsed(scan, temporal::parse_time)?.ok_or(want("want a time of day, as 10:00:00.5Z"))?);
-            }
+            (Reading::IsoTime, Column::Int64(c)) => c.push(self.parsed(scan, conversion::iso_time)?),
             (Reading::DecimalText { scale, trim }, Column::Text(c)) => self.decimal_text(scan, *scale, *trim, c)?,
             (Reading::VariableScaleDecimal, Column::Text(c)) => self.variable_scale(scan, c)?,
             (Reading::List(element), Column::List(c)) => self.list(scan, element, c)?,
             (Reading::Map(value), Column::Map(c)) => self.map(scan, value, c)?,
             (Reading::Struct(fields), Column::Struct(c)) => self.members(scan, fields, c)?,
+            (Reading::Told(_), Column::Null(rows)) => {
+                scan.skip()?;
+                *rows += 1;
+            }
             (Reading::Refused(_), _) => {
                 return Err(Fault::Unusable {
                     why: "the type of the stored column needs a schema: declare one, or let the connector send it",
@@ -93,19 +83,8 @@ impl Values {
         Ok(())
     }
 
-    fn push_day(&mut self, column: &mut Numbers<Date32Type>, day: Clamped<i32>) {
-        self.clamped += u64::from(day.moved);
-        column.push(day.value);
-    }
-
-    #[inline]
-    fn push_micros(&mut self, column: &mut Numbers<TimestampMicrosecondType>, micros: Clamped<i64>) {
-        self.clamped += u64::from(micros.moved);
-        column.push(micros.value);
-    }
-
-    fn parsed<T>(&mut self, scan: &mut Scan<'_>, parse: impl Fn(&str) -> Option<T>) -> Scanned<Option<T>> {
-        Ok(parse(string(scan)?.text(&mut self.scratch)?))
+    fn parsed<T>(&mut self, scan: &mut Scan<'_>, parse: impl Fn(&str) -> Scanned<T>) -> Scanned<T> {
+        parse(string(scan)?.text(&mut self.scratch)?)
     }
 
     fn decimal(&mut self, scan: &mut Scan<'_>, precision: u8, scale: i8) -> Scanned<i128> {
@@ -312,7 +291,7 @@ fn push_text(scan: &mut Scan<'_>, column: &mut Texts) -> Scanned<()> {
 
 #[inline]
 fn int32(scan: &mut Scan<'_>) -> Scanned<i32> {
-    i32::try_from(scan.integer()?).map_err(|_| want("want a whole number of 32 bits"))
+    conversion::int32(scan.integer()?)
 }
 
 #[inline]
@@ -324,44 +303,17 @@ fn boolean(scan: &mut Scan<'_>) -> Scanned<bool> {
     }
 }
 
-#[inline]
-fn wide_micros(value: i64, unit: Unit) -> i128 {
-    match unit {
-        Unit::Millis => i128::from(value) * 1000,
-        Unit::Micros => i128::from(value),
-        Unit::Nanos => i128::from(value.div_euclid(1000)),
-    }
-}
-
-fn micros(value: i64, unit: Unit) -> Scanned<i64> {
-    i64::try_from(wide_micros(value, unit)).map_err(|_| want("want a time that fits 64 bits of microseconds"))
-}
-
 fn append_base64(text: &str, out: &mut Vec<u8>) -> Scanned<()> {
     base64_simd::STANDARD.decode_append(text, out).map_err(|_| want("want base64 with padding"))
-}
-
-fn push_plain(big_endian: &[u8], scale: i32, trim: bool, column: &mut Texts) -> Scanned<()> {
-    let out = column.open();
-    let start = out.len();
-    if start > MAX_TEXT_BYTES {
-        return Err(want("a decimal of so many digits does not fit this batch any more"));
-    }
-    decimal::push_plain(big_endian, scale, out).ok_or(want("want a decimal of a scale below 200,000"))?;
-    if trim && out[start..].contains('.') {
-        let kept = out.trim_end_matches('0').trim_end_matches('.').len();
-        out.truncate(kept);
-    }
-    column.close();
-    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::Unit;
     use crate::temporal::{MAX_MICROS, MIN_DAY};
     use arrow::array::{Array, AsArray};
-    use arrow::datatypes::DataType;
+    use arrow::datatypes::{DataType, TimestampMicrosecondType};
     use std::sync::Arc;
 
     use arrow::util::display::{ArrayFormatter, FormatOptions};
@@ -494,7 +446,7 @@ mod tests {
         let mut column = Column::new(&DataType::Date32).unwrap();
         values.read(&mut Scan::new(b"-9999999", 0).unwrap(), &Reading::Date, &mut column).unwrap();
         assert_eq!(
-            (values.clamped, column.finish().unwrap().to_data().buffers()[0].typed_data::<i32>()),
+            (values.ends.clamped(), column.finish().unwrap().to_data().buffers()[0].typed_data::<i32>()),
             (1, &[MIN_DAY][..])
         );
         assert_eq!(MAX_MICROS % 1_000_000, 999_999);

@@ -1,5 +1,6 @@
 //! Reads recorded topics: one Kafka record a line, in gzip; and what the database itself held at the end.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
@@ -72,6 +73,13 @@ pub(crate) fn folder() -> Option<PathBuf> {
         return None;
     }
     Some(folder)
+}
+
+/// The schemas that the registry of a capture holds, by id.
+pub(crate) fn schemas(capture: &Path) -> BTreeMap<u32, String> {
+    let files = std::fs::read_dir(capture.join("schemas")).unwrap().map(|entry| entry.unwrap().path());
+    let id = |path: &Path| path.file_stem().unwrap().to_str().unwrap().parse().unwrap();
+    files.map(|path| (id(&path), std::fs::read_to_string(&path).unwrap())).collect()
 }
 
 fn lines(path: &Path) -> impl Iterator<Item = String> {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
 use cdc_decoders::debezium::{DebeziumJson, DeclaredSchema};
-use cdc_decoders::{Decoded, Decoder};
+use cdc_decoders::{Decoded, Decoder, SchemaId};
 use hudi_core::change::{ChangeBatch, Op};
 use hudi_core::checkpoint::{Checkpoint, SourceWentBack, Verdict};
 use serde_json::Value;
@@ -13,7 +13,7 @@ use crate::capture::{Record, folder, records, truth};
 use crate::cells::{Cell, Losses, Table, matches};
 
 /// `audit_log` was emptied once.
-const TABLES: [&str; 7] =
+pub(crate) const TABLES: [&str; 7] =
     ["customers", "orders", "order_items", "profiles", "all_types", "defaults_probe", "audit_log"];
 
 type Make = Box<dyn Fn() -> DebeziumJson>;
@@ -48,7 +48,17 @@ fn captures() -> Vec<Capture> {
 
 /// Decodes the records of one table; a batch at least every `rows`.
 fn decode(
-    mut decoder: DebeziumJson,
+    decoder: DebeziumJson,
+    records: &[&Record],
+    rows: usize,
+) -> (Vec<ChangeBatch>, BTreeMap<&'static str, usize>) {
+    decode_with(decoder, &BTreeMap::new(), records, rows)
+}
+
+/// The same by any decoder, which may ask for schemas.
+pub(crate) fn decode_with(
+    mut decoder: impl Decoder,
+    schemas: &BTreeMap<u32, String>,
     records: &[&Record],
     rows: usize,
 ) -> (Vec<ChangeBatch>, BTreeMap<&'static str, usize>) {
@@ -60,6 +70,10 @@ fn decode(
                 Ok(Decoded::Skipped(reason)) => *skipped.entry(reason.as_str()).or_default() += 1,
                 Ok(Decoded::FlushFirst) => {
                     batches.push(decoder.flush().unwrap().expect("rows to flush"));
+                    continue;
+                }
+                Ok(Decoded::NeedsSchema(SchemaId::Id(id))) => {
+                    decoder.learn(SchemaId::Id(id), &schemas[&id]).unwrap();
                     continue;
                 }
                 Ok(other) => panic!("{other:?}"),
@@ -75,7 +89,7 @@ fn decode(
     (batches, skipped)
 }
 
-fn fold(batches: &[ChangeBatch]) -> (Table, usize) {
+pub(crate) fn fold(batches: &[ChangeBatch]) -> (Table, usize) {
     let (mut table, mut checkpoint, mut redelivered) = (Table::default(), Checkpoint::default(), 0);
     for batch in batches {
         let verdicts = checkpoint.judge(batch, SourceWentBack::Stop).unwrap().verdicts;
@@ -87,7 +101,7 @@ fn fold(batches: &[ChangeBatch]) -> (Table, usize) {
 }
 
 #[track_caller]
-fn compare(what: &str, table: &Table, truth: &[serde_json::Map<String, Value>], losses: Losses) {
+pub(crate) fn compare(what: &str, table: &Table, truth: &[serde_json::Map<String, Value>], losses: Losses) {
     let mut rows: Vec<_> = table.alive().collect();
     assert_eq!(rows.len(), truth.len(), "{what}: rows");
     for expected in truth {
@@ -113,12 +127,12 @@ fn compare(what: &str, table: &Table, truth: &[serde_json::Map<String, Value>], 
     }
 }
 
-fn of_table<'a>(records: &'a [Record], table: &str) -> Vec<&'a Record> {
+pub(crate) fn of_table<'a>(records: &'a [Record], table: &str) -> Vec<&'a Record> {
     records.iter().filter(|record| record.table() == table).collect()
 }
 
 /// The schemas that were sent with, or registered for, the same tables.
-fn declared(folder: &Path, set: &str, table: &str) -> [DeclaredSchema; 2] {
+pub(crate) fn declared(folder: &Path, set: &str, table: &str) -> [DeclaredSchema; 2] {
     let set = folder.join(set.split('-').next().unwrap());
     let inline = records(&set.join("json-schema"));
     let message = of_table(&inline, table).into_iter().find_map(Record::value).unwrap();

@@ -1,10 +1,13 @@
 //! Bad bytes: nothing panics, and nothing of them is left in the batches.
 
-use cdc_decoders::Decoder;
-use cdc_decoders::debezium::{DebeziumJson, DeclaredSchema};
-use cdc_decoders::testing::{Sample, conformance};
+use std::collections::BTreeMap;
+use std::path::Path;
 
-use crate::capture::{folder, records};
+use cdc_decoders::debezium::{DebeziumAvro, DebeziumFlatAvro, DebeziumFlatJson, DebeziumJson, DeclaredSchema};
+use cdc_decoders::testing::{Conformance, Fuzzed, Sample, conformance};
+use cdc_decoders::{Decoder, SchemaId};
+
+use crate::capture::{folder, records, schemas};
 
 const SOURCE: &str = r#""source":{"version":"3.6.3.Final","connector":"postgresql","name":"pg","ts_ms":17,"snapshot":null,"db":"d","sequence":"[\"12\",\"34\"]","lsn":34,"xmin":null}"#;
 
@@ -77,6 +80,30 @@ fn with_an_inline_schema() {
     conformance(|| boxed(DebeziumJson::builder()), &samples).unwrap();
 }
 
+/// The suite for Avro, with the schemas of a capture.
+fn avro<'a>(capture: &Path, samples: &'a [Sample]) -> Conformance<'a> {
+    let suite = Conformance::new(|| Box::new(DebeziumAvro::builder().build().unwrap()), samples);
+    schemas(capture).into_iter().fold(suite, |suite, (id, text)| suite.schema(SchemaId::Id(id), text))
+}
+
+#[test]
+fn on_real_messages_in_avro() {
+    let Some(folder) = folder() else { return };
+    for capture in ["pg/avro", "maria/avro"] {
+        let path = folder.join(capture);
+        let records = records(&path);
+        for table in ["all_types", "evolving", "events_nokey"] {
+            let of_table: Vec<_> = records.iter().filter(|r| r.table() == table).map(|r| r.sample()).collect();
+            let step = of_table.len().div_ceil(12);
+            let samples: Vec<_> = of_table.into_iter().step_by(step).collect();
+            avro(&path, &samples).run().unwrap_or_else(|e| panic!("{capture} {table}: {e}"));
+        }
+        let emptied: Vec<_> = records.iter().filter(|r| r.table() == "audit_log").map(|r| r.sample()).collect();
+        let truncate = emptied.iter().position(|sample| sample.key.is_none()).unwrap();
+        avro(&path, &emptied[truncate - 2..truncate + 3]).run().unwrap();
+    }
+}
+
 #[test]
 fn on_real_messages() {
     let Some(folder) = folder() else { return };
@@ -88,5 +115,87 @@ fn on_real_messages() {
         let truncate = emptied.iter().position(|r| r.is_truncate()).unwrap();
         let samples: Vec<_> = emptied[truncate - 2..truncate + 3].iter().map(|r| r.sample()).collect();
         conformance(|| boxed(DebeziumJson::builder()), &samples).unwrap();
+    }
+}
+
+/// A decoder with the samples that it is fuzzed by.
+struct Target {
+    name: &'static str,
+    make: fn() -> Box<dyn Decoder>,
+    samples: Vec<Sample>,
+    schemas: BTreeMap<u32, String>,
+}
+
+/// Every decoder on real messages of the table with the most types, and on those of the table whose schema changes.
+fn targets(folder: &Path) -> Vec<Target> {
+    let json: fn() -> Box<dyn Decoder> = || boxed(DebeziumJson::builder());
+    let avro: fn() -> Box<dyn Decoder> = || Box::new(DebeziumAvro::builder().build().unwrap());
+    let flat: fn() -> Box<dyn Decoder> = || Box::new(DebeziumFlatJson::builder().build().unwrap());
+    let flat_avro: fn() -> Box<dyn Decoder> = || Box::new(DebeziumFlatAvro::builder().build().unwrap());
+    let target = |name: &'static str, make, capture: &str| {
+        let path = folder.join(capture);
+        let records = records(&path);
+        let of_tables = records.iter().filter(|r| ["all_types", "evolving"].contains(&r.table()));
+        let of_tables: Vec<_> = of_tables.filter(|r| r.value().is_some()).map(|r| r.sample()).collect();
+        let step = of_tables.len().div_ceil(8);
+        let topic = of_tables[0].topic.clone();
+        let samples = of_tables.into_iter().step_by(step).filter(|sample| sample.topic == topic).collect();
+        let schemas = if capture.contains("avro") { schemas(&path) } else { BTreeMap::new() };
+        Target { name, make, samples, schemas }
+    };
+    vec![
+        target("JSON", json, "pg/json"),
+        target("JSON with schema", json, "maria/json-schema"),
+        target("flattened JSON", flat, "pg/flat-rewrite"),
+        target("flattened JSON with schema", flat, "maria/flat-tombstone-schema"),
+        target("flattened Avro", flat_avro, "pg/flat-avro"),
+        target("Avro of PostgreSQL", avro, "pg/avro"),
+        target("Avro of MariaDB", avro, "maria/avro"),
+    ]
+}
+
+/// Bytes of memory that the process holds, where the system tells.
+fn resident_bytes() -> u64 {
+    let pages = std::fs::read_to_string("/proc/self/statm").ok();
+    let pages = pages.and_then(|text| text.split(' ').nth(1)?.parse::<u64>().ok());
+    pages.unwrap_or(0) * 4096
+}
+
+/// Fuzzes by `count` mutations from a seed of the environment: `CDC_FUZZ_SEED`.
+fn fuzz(target: &Target, count: usize) {
+    let seed = std::env::var("CDC_FUZZ_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
+    let suite = Conformance::new(target.make, &target.samples);
+    let schemas = target.schemas.iter();
+    let suite = schemas.fold(suite, |suite, (id, text)| suite.schema(SchemaId::Id(*id), text));
+    let (mut told, mut most) = (Fuzzed::default(), 0);
+    let before = resident_bytes();
+    for part in 0..count.div_ceil(100_000) {
+        let fuzzed = suite.fuzz(seed + part as u64, count.min(100_000));
+        told += fuzzed.unwrap_or_else(|e| panic!("{}, seed {}: {e}", target.name, seed + part as u64));
+        most = most.max(resident_bytes().saturating_sub(before));
+    }
+    println!("{}: {told:?}, {} KiB more than before", target.name, most >> 10);
+    assert!(told.added > 0 && told.refused > 0, "{}", target.name);
+    // A few batches of some hundred messages; one decimal of a kilobyte can take half a megabyte, no more.
+    assert!(most < 512 << 20, "{}: {most} bytes", target.name);
+}
+
+#[test]
+fn mutated_messages_harm_nothing_but_themselves() {
+    let Some(folder) = folder() else { return };
+    for target in targets(&folder) {
+        fuzz(&target, 4000);
+    }
+}
+
+/// Ten million mutations of each decoder, or `CDC_FUZZ_COUNT`; of one decoder alone, if `CDC_FUZZ_ONLY` is in its name.
+#[test]
+#[ignore = "takes long: run it in release, by itself"]
+fn very_many_mutated_messages_harm_nothing_but_themselves() {
+    let Some(folder) = folder() else { return };
+    let count = std::env::var("CDC_FUZZ_COUNT").ok().and_then(|count| count.parse().ok()).unwrap_or(10_000_000);
+    let only = std::env::var("CDC_FUZZ_ONLY").unwrap_or_default();
+    for target in targets(&folder).iter().filter(|target| target.name.contains(&only)) {
+        fuzz(target, count);
     }
 }

@@ -18,8 +18,9 @@ impl Checkpoint {
     /// What this checkpoint becomes where another writer of the pipeline committed `newest` since both began at `base`:
     /// theirs, but for the partitions that ours dealt with.
     ///
-    /// `None` where both dealt with the same: a partition, a truncate, an epoch. Ours must be done anew then. Arrivals are those of
-    /// the one that counted further: rows of different partitions are not compared, and what comes next is above both.
+    /// `None` where both dealt with the same: a partition, a truncate, an epoch, the row memory. Ours must be done anew then.
+    /// Arrivals are those of the one that counted further: rows of different partitions are not compared, and what comes next
+    /// is above both.
     #[must_use]
     pub fn joined(&self, base: &Self, newest: &Self) -> Option<Self> {
         let ours = self.moved_since(base);
@@ -29,7 +30,15 @@ impl Checkpoint {
         if !ours.iter().all(stood) {
             return None;
         }
+        let remembers = self.memory != base.memory;
+        if remembers && newest.memory != base.memory {
+            return None;
+        }
         let mut joined = newest.clone();
+        if remembers {
+            joined.memory.clone_from(&self.memory);
+        }
+        joined.memory_before.extend(self.memory_before.iter().filter(|of| !newest.memory_before.contains(of)).cloned());
         joined.arrivals = joined.arrivals.max(self.arrivals);
         for (topic, partition) in &ours {
             let position = self.topics.get(*topic)?.partitions.get(partition)?.clone();
@@ -107,6 +116,14 @@ mod tests {
         assert_eq!(at(&[(0, 6)]).joined(&base, &at(&[(0, 7)])), None);
         assert_eq!(at(&[(0, 6)]).joined(&base, &at(&[(0, 6)])), None);
         assert_eq!(at(&[(0, 5), (1, 1)]).joined(&base, &at(&[(0, 5), (1, 2)])), None);
+        let remembers = |instant: &str| {
+            let mut checkpoint = base.clone();
+            checkpoint.memory = Some(instant.to_owned());
+            checkpoint
+        };
+        assert_eq!(remembers("1").joined(&base, &remembers("2")), None);
+        assert_eq!(remembers("1").joined(&base, &base), Some(remembers("1")));
+        assert_eq!(base.joined(&base, &remembers("2")), Some(remembers("2")));
         let mut theirs = at(&[(0, 5), (1, 1)]);
         theirs.sources.get_mut("s").unwrap().epoch = 1;
         assert_eq!(at(&[(0, 6)]).joined(&base, &theirs), None);

@@ -39,6 +39,12 @@ pub struct Checkpoint {
     /// Changes counted so far, for sources that send no position.
     #[serde(default)]
     pub arrivals: u64,
+    /// The instant whose row memory holds, as text: what is remembered of rows beside the table. None where nothing is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<String>,
+    /// The instants whose row memories are superseded, and may still be there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub memory_before: Vec<String>,
     #[serde(flatten)]
     unknown: Unknown,
 }
@@ -163,7 +169,15 @@ pub struct Mark {
 
 impl Default for Checkpoint {
     fn default() -> Self {
-        Self { v: VERSION, topics: BTreeMap::new(), sources: BTreeMap::new(), arrivals: 0, unknown: Unknown::new() }
+        Self {
+            v: VERSION,
+            topics: BTreeMap::new(),
+            sources: BTreeMap::new(),
+            arrivals: 0,
+            memory: None,
+            memory_before: vec![],
+            unknown: Unknown::new(),
+        }
     }
 }
 
@@ -257,12 +271,12 @@ mod tests {
 
     #[test]
     fn unknown_members_are_kept_and_later_versions_refused() {
-        let text = r#"{"v":1,"topics":{"t":{"partitions":{"3":{"next":5,"x":1}},"y":2}},"sources":{},"arrivals":0,"memory":"z"}"#;
+        let text = r#"{"v":1,"topics":{"t":{"partitions":{"3":{"next":5,"x":1}},"y":2}},"sources":{},"arrivals":0,"memory":"z","later":"w"}"#;
         let mut checkpoint = Checkpoint::parse(text).unwrap();
         checkpoint.advance("t", 3, 4);
         assert_eq!(reread(&checkpoint), checkpoint);
         assert_eq!(checkpoint.next_offset("t", 3), Some(5));
-        for kept in [r#""x":1"#, r#""y":2"#, r#""memory":"z""#] {
+        for kept in [r#""x":1"#, r#""y":2"#, r#""memory":"z""#, r#""later":"w""#] {
             assert!(checkpoint.to_json().contains(kept), "{kept}");
         }
         assert!(Checkpoint::parse(r#"{"v":2}"#).unwrap_err().to_string().contains("version 2"));

@@ -8,6 +8,7 @@ mod crashes;
 mod every_change;
 mod gates;
 mod history;
+mod key_changes;
 mod keyless;
 mod model;
 mod moves;

@@ -54,8 +54,12 @@ pub(crate) enum Reading {
     /// An object, or an array of pairs.
     Map(Box<Reading>),
     Struct(Vec<FieldPlan>),
+    /// One of several types, which the value tells: plain text.
+    Mixed,
     /// From the values themselves; the column knows what it is so far.
     Inferred,
+    /// No column: the member tells of the change, what says its tag.
+    Told(u8),
     /// The stored column has a type whose values cannot be told without a schema.
     Refused(DataType),
 }
@@ -85,7 +89,7 @@ impl Reading {
             Self::Int64 | Self::Micros(_) | Self::IsoTime => DataType::Int64,
             Self::Float32 => DataType::Float32,
             Self::Float64 => DataType::Float64,
-            Self::Text | Self::DecimalText { .. } | Self::VariableScaleDecimal => DataType::Utf8,
+            Self::Text | Self::DecimalText { .. } | Self::VariableScaleDecimal | Self::Mixed => DataType::Utf8,
             Self::Bytes => DataType::Binary,
             Self::Date | Self::IsoDate => DataType::Date32,
             Self::Timestamp(_) | Self::IsoTimestamp | Self::ZonedTimestamp => timestamp_type(),
@@ -96,7 +100,7 @@ impl Reading {
                 let field = |f: &FieldPlan| Field::new(&f.name, f.reading.data_type(), true);
                 DataType::Struct(fields.iter().map(field).collect::<Fields>())
             }
-            Self::Inferred => DataType::Null,
+            Self::Inferred | Self::Told(_) => DataType::Null,
             Self::Refused(stored) => stored.clone(),
         }
     }
