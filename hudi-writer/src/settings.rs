@@ -91,6 +91,9 @@ pub struct WriterSettings {
     /// What is done with a column that comes to mean something else: of a type that the table's cannot follow, or dropped by the source
     /// and there again. Default: nothing is taken, with [`Error::Format`].
     pub on_schema_conflict: OnSchemaConflict,
+    /// Whether several tables of the source are routed to one topic: a column that a message does not have, though it names all of its
+    /// table's, says nothing of the others then, and counts as dropped of none. Default: no.
+    pub tables_share_topics: bool,
     /// Whether a table without a key takes the messages of several partitions of a topic. What the source's connector sends
     /// again may come by another of them then, and is a second row. Default: no.
     pub keyless_partitions: bool,
@@ -116,6 +119,7 @@ impl Default for WriterSettings {
             lock_wait_ms: 60_000,
             on_source_went_back: SourceWentBack::default(),
             on_schema_conflict: OnSchemaConflict::default(),
+            tables_share_topics: false,
             keyless_partitions: false,
             row_memory_rows: 10_000,
             row_memory_ms: 24 * 3_600_000,

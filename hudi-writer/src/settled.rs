@@ -37,6 +37,8 @@ pub(crate) struct Settling<'a> {
     /// The columns of key and partition.
     pub(crate) fixed: &'a [String],
     pub(crate) on_conflict: OnSchemaConflict,
+    /// A column that messages with all columns do not have was dropped.
+    pub(crate) follows_drops: bool,
     /// What a deleted row was is of use: the table keeps it, or finds the row by it.
     pub(crate) reads_deleted: bool,
     pub(crate) keeps_every_change: bool,
@@ -57,7 +59,7 @@ impl Settling<'_> {
         };
         let has_values: Vec<bool> = incoming.fields().iter().map(has_values).collect();
         let (from, to) = moments(batch, &new);
-        let is_whole = batch.whole_schema && with_image.as_ref().is_none_or(|rows| rows.count_set_bits() > 0);
+        let has_image = with_image.as_ref().is_none_or(|rows| rows.count_set_bits() > 0);
         let placed = place(
             self.columns.map(|columns| &**columns),
             self.map,
@@ -65,7 +67,7 @@ impl Settling<'_> {
                 topic: &batch.topic,
                 schema: &incoming,
                 has_values: &has_values,
-                is_whole,
+                is_whole: self.follows_drops && batch.whole_schema && has_image,
                 from,
                 to,
                 fixed: self.fixed,

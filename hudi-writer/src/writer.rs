@@ -204,6 +204,7 @@ impl TableWriter {
             map: &self.positions.columns,
             fixed: &fixed,
             on_conflict: session.parts.settings.on_schema_conflict,
+            follows_drops: !session.parts.settings.tables_share_topics,
             reads_deleted: keeps_every_change || session.keys.is_keyless(),
             keeps_every_change,
         };
@@ -232,7 +233,8 @@ impl TableWriter {
     /// Refuses the messages of a second partition in a table without a key: what is sent again by another than the first
     /// time is a second row there.
     fn refuse_doubles(&self, batch: &ChangeBatch) -> Result<()> {
-        if !self.session.keys.is_keyless() || self.session.parts.settings.keyless_partitions {
+        let is_keyless = self.session.table.properties.source_key().is_empty();
+        if !is_keyless || self.session.parts.settings.keyless_partitions {
             return Ok(());
         }
         let known =

@@ -254,6 +254,38 @@ async fn of_several_topics_each_has_its_own_columns() {
     assert_eq!(values(folder.path(), &["x", "y"]).await, expected(wanted));
 }
 
+/// Of several tables in one topic each may have columns that the others have not.
+#[tokio::test]
+async fn tables_that_share_a_topic_drop_nothing_of_each_other() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(create(folder.path()).await);
+    let settings = WriterSettings { tables_share_topics: true, ..WriterSettings::default() };
+    let builder = TableWriter::builder(folder.path().to_str().unwrap()).settings(settings);
+    let mut writer = builder.open().await.unwrap();
+    for round in 0..3 {
+        put(&mut writer, &whole(&[("id", ints([round])), ("x", ints([round]))], 2 * round)).await;
+        put(&mut writer, &whole(&[("id", ints([10 + round]))], 2 * round + 1)).await;
+    }
+    let wanted = [("0", "0"), ("1", "1"), ("2", "2"), ("10", "-"), ("11", "-"), ("12", "-")];
+    assert_eq!(values(folder.path(), &["x"]).await, expected(wanted));
+}
+
+/// One message may give two rows: neither is written without the other, and it is one dead letter.
+#[tokio::test]
+async fn a_message_is_refused_as_a_whole_and_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut writer = create(folder.path()).await;
+    put(&mut writer, &rows(&[("id", ints([1, 2])), ("n", ints([1, 2]))], 0)).await;
+    let mut writer = open(folder.path(), OnSchemaConflict::DeadLetter).await;
+    let mut moved = rows(&[("id", ints([1, 9, 2])), ("n", flags([None, Some(true), None]))], 2);
+    (moved.ops, moved.offsets) = (vec![Op::Delete, Op::Update, Op::Update], vec![2, 2, 3]);
+    let taken = writer.write(&moved).unwrap();
+    assert_eq!((taken.upserts, taken.deletes), (1, 0));
+    assert_eq!(taken.refused.iter().map(|refused| refused.origin.offset).collect::<Vec<_>>(), [2]);
+    commit(&mut writer).await;
+    assert_eq!(values(folder.path(), &["n"]).await, expected([("1", "1"), ("2", "-")]));
+}
+
 #[tokio::test]
 async fn two_writers_agree_on_where_columns_stand() {
     let folder = tempfile::tempdir().unwrap();

@@ -176,6 +176,16 @@ async fn changes_of_rows_without_a_key_are_kept_as_well() {
     assert_eq!(rows_of(writer.table(), &[columns::OP]).await, ["c", "d", "u"]);
 }
 
+/// What the source's connector sends again by another partition would be another row, where no key keeps it to one.
+#[tokio::test]
+async fn changes_of_rows_without_a_key_come_by_one_partition() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut writer = TableWriter::builder(folder.path().to_str().unwrap()).create(&every_change(&[])).await.unwrap();
+    let _ = writer.write(&batch(&[Change::new(Op::Insert, 1, 1)], 0)).unwrap();
+    let second = ChangeBatch { partitions: vec![1], ..batch(&[Change::new(Op::Insert, 2, 2)], 0) };
+    assert!(writer.write(&second).unwrap_err().to_string().contains("partition 1"));
+}
+
 #[tokio::test]
 async fn an_index_of_every_change_is_refused() {
     let folder = tempfile::tempdir().unwrap();

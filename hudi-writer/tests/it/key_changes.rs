@@ -57,9 +57,9 @@ impl Shop {
 }
 
 /// A few changes, and the names that rows must have in the end.
-type Story = (&'static str, Vec<Change>, Vec<(i64, Option<String>)>);
+pub(crate) type Story = (&'static str, Vec<Change>, Vec<(i64, Option<String>)>);
 
-fn stories() -> Vec<Story> {
+pub(crate) fn stories() -> Vec<Story> {
     let chain = [moves(1, 11, 10), moves(11, 12, 20), moves(12, 13, 30)].concat();
     let swap = [moves(1, 9, 10), moves(2, 1, 11), moves(9, 2, 12)].concat();
     let back =

@@ -156,10 +156,14 @@ async fn an_update_is_filled_from_the_image_before_it() {
     let filled = Change { name: old.name.clone(), ..new };
     let _ = writer.write(&batch(std::slice::from_ref(&old), 0)).unwrap();
     let _ = writer.write(&one(&[(Op::Delete, old), (Op::Update, partial)], 1)).unwrap();
-    commit(&mut writer).await;
+    // It is that row for what comes next, in the same commit and in another.
+    let third = Change::new(Op::Insert, 1, 30);
+    let changed = [(Op::Delete, filled), (Op::Update, Change { name: None, ..third.clone() })];
+    let _ = writer.write(&one(&changed, 2)).unwrap();
+    assert_eq!(commit(&mut writer).await.dead_letters, 0);
+    let filled = Change { name: Some(Some("name 1 at 10".to_owned())), ..third };
     assert_eq!(values_of(writer.table()).await, [filled.text()]);
-    // Now it is that row, which another change finds.
-    let _ = writer.write(&one(&[(Op::Delete, filled)], 2)).unwrap();
+    let _ = writer.write(&one(&[(Op::Delete, filled)], 3)).unwrap();
     assert_eq!(commit(&mut writer).await.deleted_rows, 1);
     assert_eq!(values_of(writer.table()).await, Vec::<String>::new());
 }

@@ -1,6 +1,6 @@
 //! Tables that keep deleted rows, against a model of their own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
 
 use arrow::array::{Array, AsArray, RecordBatch};
@@ -11,7 +11,8 @@ use hudi_core::instant::Action;
 use hudi_core::properties::keys;
 use hudi_writer::{Error, Index, Mode, NewTable, ReadOptions, Table, TableWriter, check_table};
 
-use crate::model::{Change, Seeded, any_original, batch, commit};
+use crate::key_changes::stories;
+use crate::model::{Change, Seeded, any_original, batch, commit, moves};
 
 /// A stored row: region, name, amount, operation, order.
 type Kept = (Option<String>, Option<String>, Option<i64>, String, i64);
@@ -224,6 +225,59 @@ fn any_change(random: &mut Seeded, order: &mut i64, regions: u64) -> Change {
         (Op::Update, 0) => change.without_name(),
         (Op::Delete, 0) => Change { name: Some(None), amount: None, ..change }.without_region(),
         _ => change,
+    }
+}
+
+/// The name of a row that is alive.
+fn alive(rows: &BTreeMap<i64, Kept>, id: i64) -> Option<String> {
+    rows.get(&id).filter(|row| row.3 != "d" && row.3 != "t").and_then(|row| row.1.clone())
+}
+
+/// A row whose key changes takes its values along, and stays, deleted, under the old one.
+#[tokio::test]
+async fn a_row_that_changes_its_key_is_kept_under_the_old_one() {
+    for (table, (story, changes, names)) in
+        tables().iter().flat_map(|table| stories().into_iter().map(move |s| (table, s)))
+    {
+        let ends = changes.len() - 1;
+        for cuts in (0..ends).map(|at| 1_u32 << at).chain([0]) {
+            let mut kept = Shop::new(table.clone()).await;
+            kept.write(&(0..6).map(|id| Change::new(Op::Insert, id, 1)).collect::<Vec<_>>());
+            commit(&mut kept.writer).await;
+            for (at, change) in changes.iter().enumerate() {
+                kept.write(std::slice::from_ref(change));
+                if cuts >> at & 1 == 1 || at == ends {
+                    assert_eq!(commit(&mut kept.writer).await.dead_letters, 0, "{story}");
+                }
+            }
+            let rows = rows_of(kept.writer.table()).await;
+            for (id, name) in names.iter().cloned() {
+                assert_eq!(alive(&rows, id), name, "{story}, cut {cuts:b}: {id}");
+            }
+            let left: BTreeSet<i64> = changes.iter().filter(|c| c.op == Op::Delete).map(|c| c.id).collect();
+            assert!(left.iter().all(|id| rows.contains_key(id)), "{story}");
+            assert_eq!(check_table(kept.writer.table()).await.unwrap().problems, Vec::<String>::new());
+        }
+    }
+}
+
+/// What a row is still owed comes with its delete, beside a truncate that marks others.
+#[tokio::test]
+async fn a_truncate_takes_no_change_out_of_its_commit() {
+    for table in tables() {
+        let mut kept = Shop::new(table).await;
+        let [leaves, comes] = moves(1, 11, 10);
+        let inserts: Vec<Change> = (0..3).map(|id| Change::new(Op::Insert, id, 1)).collect();
+        for of_commit in
+            [inserts, vec![comes], vec![Change::new(Op::Update, 1, 9)], vec![leaves, Change::truncate(2).at(900)]]
+        {
+            kept.write(&of_commit);
+            commit(&mut kept.writer).await;
+        }
+        let rows = rows_of(kept.writer.table()).await;
+        let letters: Vec<&str> = rows.values().map(|row| row.3.as_str()).collect();
+        assert_eq!((letters, alive(&rows, 11)), (vec!["t", "d", "t", "c"], Some("name 1 at 9".to_owned())));
+        assert_eq!(check_table(kept.writer.table()).await.unwrap().problems, Vec::<String>::new());
     }
 }
 
