@@ -75,7 +75,12 @@ async fn compare(name: &str, place: impl Fn(&str) -> Place, sizes: [Size; 2]) {
             counts[0].total(),
             counts[0]
         );
-        assert_eq!(counts[0], counts[1]);
+        let but_for_data = |of: &RequestCounts| {
+            (of.heads, of.puts + of.upload_ends, of.creates, of.updates, of.lists, of.deletes, of.copies)
+        };
+        assert_eq!(but_for_data(&counts[0]), but_for_data(&counts[1]));
+        assert!(sizes[1].0 > 1_000_000 || counts[0] == counts[1]);
+        assert!(counts[1].total() <= counts[0].total() + 5, "{:?}", counts[1]);
         assert!(counts[0].total() <= if sole_writer { 20 } else { 34 });
     }
 }
@@ -89,11 +94,11 @@ async fn a_commit_into_one_file_group_costs_the_same_in_a_small_table_and_a_larg
     compare("memory", in_memory, [(200, 16), (20_000, 16)]).await;
 }
 
-/// File groups of the same size: a larger one costs more, for what is read and put of it comes in several parts.
+/// But for the file itself, which is larger: it is read, and put, in several parts.
 #[tokio::test]
 #[ignore = "takes minutes"]
 async fn a_commit_into_one_file_group_costs_the_same_in_a_table_of_ten_million_rows() {
-    compare("memory", in_memory, [(12_500, 1), (10_000_000, 800)]).await;
+    compare("memory", in_memory, [(200, 16), (10_000_000, 16)]).await;
 }
 
 #[cfg(feature = "s3")]
