@@ -11,6 +11,8 @@ use cdc_decoders::testing::Sample;
 use cdc_decoders::{DecodeError, Decoded, Decoder};
 use hudi_core::change::{ChangeBatch, Op};
 
+/// A row of which the source did not send a column.
+const UNSENT: &str = r#"{"id":4,"n":"__debezium_unavailable_value"}"#;
 const TOPIC: &str = "pg.public.customers";
 
 /// A batch of inserts of these rows, by key `id`; the offsets count from 0.
@@ -80,7 +82,7 @@ fn the_first_match_of_each_kind_counts() {
 
 #[test]
 fn a_row_with_a_value_that_does_not_fit_is_refused_alone() {
-    let rows = [r#"{"id":1,"n":"5"}"#, r#"{"id":2,"n":"many"}"#, r#"{"id":3,"n":null}"#, r#"{"id":4}"#];
+    let rows = [r#"{"id":1,"n":"5"}"#, r#"{"id":2,"n":"many"}"#, r#"{"id":3,"n":null}"#, UNSENT];
     let Overridden { batch, refused } = apply(&["n:type=int"], batch(&rows)).unwrap();
     assert_eq!(
         (texts(&batch, "id"), texts(&batch, "n")),
@@ -104,7 +106,11 @@ fn all_rows_of_a_message_are_refused_together() {
 
 #[test]
 fn keys_are_hashed_the_same_wherever_they_stand() {
-    let mut moved = batch(&[r#"{"id":1,"mail":"a@b"}"#, r#"{"id":2,"mail":null}"#, r#"{"id":3}"#]);
+    let mut moved = batch(&[
+        r#"{"id":1,"mail":"a@b"}"#,
+        r#"{"id":2,"mail":null}"#,
+        r#"{"id":3,"mail":"__debezium_unavailable_value"}"#,
+    ]);
     let other = Field::new("id", DataType::Int64, true);
     let ids = moved.rows.column_by_name("id").unwrap().slice(0, 3);
     moved.other_keys = Some(StructArray::new(vec![other].into(), vec![ids], None));
