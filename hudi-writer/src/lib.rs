@@ -27,6 +27,7 @@ mod file;
 mod flush;
 mod fold;
 mod index;
+pub mod ingest;
 mod keying;
 mod lock;
 mod mutant;
