@@ -175,7 +175,10 @@ impl Attempt {
     /// The writer is only kept if it can go on.
     async fn try_once(&mut self) -> Result<Try, Wrong> {
         let Some(mut writer) = self.open().await? else {
-            return Ok(Try::Ended(End::Unfounded(unfounded(&self.work))));
+            return Ok(Try::Ended(match self.purpose {
+                Purpose::Look => End::Done(Box::default()),
+                Purpose::Begin | Purpose::Commit => End::Unfounded(unfounded(&self.work)),
+            }));
         };
         self.refuse_other_topics(writer.committed())?;
         if self.claims.iter().any(|claim| is_behind(writer.committed(), claim)) {

@@ -138,7 +138,7 @@ impl Ingest {
         self.tables.get_mut(table).ok_or_else(|| unknown(table))
     }
 
-    /// From here on the partition is read from `next` on, without a gap. Whatever decoders held of its earlier messages must be gone.
+    /// From here on the partition is read from `next` on, without a gap. What decoders held of it before must have been handed over.
     ///
     /// Where a table is behind `next`, it takes nothing of the partition until it is read again: see [`reloads`](Self::reloads).
     pub fn assign(&mut self, topic: &str, partition: i32, next: i64) {

@@ -52,9 +52,9 @@ impl Ingest {
         self.tables.get(table).is_none_or(|fed| fed.wants(topic, partition, offset))
     }
 
-    /// Partitions that must be read again, each from its `next` (`None`: from its beginning). Empty the decoders of their tables
-    /// without handing anything over, then [`assign`](Self::assign) each. It is told until that was done; what other tables
-    /// have or hold already is not doubled.
+    /// Partitions that must be read again, each from its `next` (`None`: from its beginning). Hand over what the decoders hold of their
+    /// topics (tables that are to be read again pass it over), then [`assign`](Self::assign) each and read on from there. It is told until
+    /// that was done. What other tables have or hold of these messages is not doubled.
     #[must_use]
     pub fn reloads(&self) -> Vec<Position> {
         let wanted = self.tables.values().filter(|fed| !fed.is_stopped()).flat_map(|fed| fed.reloading.iter());

@@ -6,6 +6,8 @@ mod commits;
 mod crashes;
 mod gates;
 mod history;
+mod ingest_race;
+mod ingest_world;
 mod keyless;
 mod model;
 mod moves;
