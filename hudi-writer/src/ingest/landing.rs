@@ -87,6 +87,10 @@ impl FedTable {
 
     /// There is no table. What waits is enough to make it stop, or it waits for a row.
     fn waits_for_a_row(&mut self, unfounded: Unfounded, now_ms: i64) -> Ended {
+        if self.work.founding_key(&self.template.table).is_some() {
+            // It came meanwhile.
+            return Ended::Unfounded(unfounded);
+        }
         self.drain = false;
         if self.waiting_bytes() >= self.triggers.bytes || self.work.size.rows >= self.triggers.rows {
             return self.has_stopped(nothing_founds(&self.template.table.name, &unfounded));

@@ -148,7 +148,8 @@ impl Ingest {
         self.tables.iter().map(|(table, fed)| report(Arc::clone(table), fed, now_ms)).collect()
     }
 
-    fn of_topic(&self, topic: &str) -> impl Iterator<Item = &FedTable> {
+    /// The tables that a topic feeds.
+    pub(super) fn of_topic(&self, topic: &str) -> impl Iterator<Item = &FedTable> {
         self.fed_by.get(topic).into_iter().flatten().filter_map(|table| self.tables.get(table))
     }
 }

@@ -12,6 +12,9 @@ use super::landing::Now;
 use super::outcome::Outcome;
 use super::places::TopicPartition;
 
+/// How many tables are looked at at a time: that takes no memory.
+const LOOKS: usize = 32;
+
 impl Ingest {
     /// The tables whose turn it is, the most urgent first. Those of which a commit is under way are not among them. Looks at every
     /// table: once for some messages, not for each.
@@ -72,14 +75,25 @@ impl Ingest {
         let (reading, span) = (self.readings.get(topic, partition), fed.span(topic, partition));
         let read = reading.map(|reading| reading.next);
         let to = match purpose {
-            Purpose::Begin | Purpose::Look => span.map(|span| span.first).or(read),
+            Purpose::Begin | Purpose::Look => self.beginning(topic, partition).or(read),
             Purpose::Commit => span.map(|span| span.next).max(read),
         }?;
         let known = fed.known.get(topic, partition).copied();
         let assigned = reading.and_then(|reading| reading.assigned);
-        // Even where there is nothing to tell, the table must not have gone back.
-        let is_news = known.is_none_or(|known| to > known);
-        (is_news || purpose == Purpose::Look).then_some(Claim { place, known, assigned, to })
+        let is_claimed = match purpose {
+            // Nothing is told; but the table must not have gone back.
+            Purpose::Look => true,
+            Purpose::Begin => known.is_none(),
+            Purpose::Commit => known.is_none_or(|known| to > known),
+        };
+        is_claimed.then_some(Claim { place, known, assigned, to })
+    }
+
+    /// The first message of a partition that waits for a table that does not say yet where it begins.
+    fn beginning(&self, topic: &str, partition: i32) -> Option<i64> {
+        let says_nothing = |fed: &&FedTable| fed.known.get(topic, partition).is_none();
+        let newcomers = self.of_topic(topic).filter(says_nothing);
+        newcomers.filter_map(|fed| Some(fed.span(topic, partition)?.first)).min()
     }
 
     /// Opens the tables that no commit is under way of, and looks how far they are: before reading begins, and when partitions come.
@@ -90,7 +104,7 @@ impl Ingest {
         let mut outcomes = vec![];
         let mut tables: Vec<Arc<str>> = self.tables.keys().cloned().collect();
         while let Some(table) = tables.pop() {
-            while self.running.len() >= self.settings.concurrent_commits.get() {
+            while self.running.len() >= LOOKS {
                 outcomes.extend(self.next().await);
             }
             let idle = |fed: &&mut FedTable| !fed.is_stopped() && !matches!(fed.state, State::Flying(_));
@@ -124,7 +138,12 @@ impl Ingest {
     fn is_open_to(&self, table: &str, purpose: Purpose) -> bool {
         let Some(fed) = self.tables.get(table).filter(|fed| fed.held.rows == 0) else { return false };
         let siblings = fed.topics.iter().filter_map(|topic| self.fed_by.get(topic)).flatten();
-        purpose == Purpose::Begin || !siblings.filter(|other| &***other != table).any(|other| self.must_begin(other))
+        let mut newcomers = siblings.filter(|other| &***other != table && self.must_begin(other));
+        match purpose {
+            // They say together where they begin: what waits for one must not lie before what another says.
+            Purpose::Begin => newcomers.all(|other| self.tables.get(other).is_some_and(|fed| fed.held.rows == 0)),
+            Purpose::Commit | Purpose::Look => newcomers.next().is_none(),
+        }
     }
 
     fn begin(&mut self, table: &str, purpose: Purpose) {
@@ -190,5 +209,19 @@ impl Ingest {
     fn rest_ms(&self, failures: u32) -> i64 {
         let doubled = self.settings.rest_ms.saturating_mul(1 << failures.min(30));
         jittered(doubled.min(self.settings.max_rest_ms), &*self.clock)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn is_send<T: Send>(_: &T) {}
+
+    #[test]
+    fn every_future_may_be_spawned() {
+        let _ = |ingest: &mut Ingest| is_send(&ingest.open());
+        let _ = |ingest: &mut Ingest| is_send(&ingest.next());
+        let _ = |ingest: &mut Ingest| is_send(&ingest.commit_due());
     }
 }

@@ -38,6 +38,7 @@ struct Tally {
     conflicts: u64,
     covered: u64,
     failures: u64,
+    reloads: u64,
     moves: u64,
     deaths: u64,
 }
@@ -273,7 +274,8 @@ impl<'a> Consumer<'a> {
                 assert!(retry_at_ms.is_some(), "seed {}: {}: {error}", self.world.seed, outcome.table);
                 tally.failures += 1;
             }
-            Ended::Nothing | Ended::Unfounded(_) | Ended::Reload => {}
+            Ended::Reload => tally.reloads += 1,
+            Ended::Nothing | Ended::Unfounded(_) => {}
         }
     }
 
@@ -327,6 +329,7 @@ async fn race(seed: u64, sum: &mut Tally) {
     sum.conflicts += tally.conflicts;
     sum.covered += tally.covered;
     sum.failures += tally.failures;
+    sum.reloads += tally.reloads;
     sum.moves += tally.moves;
     sum.deaths += tally.deaths;
 }
@@ -334,10 +337,12 @@ async fn race(seed: u64, sum: &mut Tally) {
 #[tokio::test]
 async fn several_ingests_write_every_row_and_every_dead_letter_once() {
     let mut sum = Tally::default();
-    let seeds = std::env::var("INGEST_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(100);
-    let first = std::env::var("INGEST_FIRST").ok().and_then(|seed| seed.parse().ok()).unwrap_or(0);
+    // More of them, or others, by hand.
+    let number = |name: &str, usually| std::env::var(name).map_or(usually, |text| text.parse().unwrap());
+    let (first, seeds) = (number("INGEST_FIRST", 0), number("INGEST_SEEDS", 120));
     let begun = hudi_writer::SystemClock.now_ms();
     for seed in first..first + seeds {
+        println!("seed {seed}");
         race(seed, &mut sum).await;
     }
     println!("{seeds} schedules in {} ms: {sum:?}", hudi_writer::SystemClock.now_ms() - begun);

@@ -6,6 +6,7 @@ mod commits;
 mod crashes;
 mod gates;
 mod history;
+mod ingest;
 mod ingest_race;
 mod ingest_world;
 mod keyless;
