@@ -43,8 +43,8 @@ pub(super) struct Claim {
     pub(super) place: TopicPartition,
     /// How far the table said that it is.
     pub(super) known: Option<i64>,
-    /// Where reading began.
-    pub(super) assigned: Option<i64>,
+    /// Where what came of the partition begins.
+    pub(super) first: Option<i64>,
     pub(super) to: i64,
 }
 
@@ -285,7 +285,7 @@ fn bury(writer: &mut TableWriter, buried: &mut HashSet<Origin>, letter: &DeadLet
 pub(super) fn is_behind(committed: &Checkpoint, claim: &Claim) -> bool {
     let TopicPartition { topic, partition } = &claim.place;
     match committed.next_offset(topic, *partition) {
-        Some(next) => claim.known.max(claim.assigned).is_some_and(|from| next < from),
+        Some(next) => claim.known.max(claim.first).is_some_and(|from| next < from),
         None => claim.known.is_some(),
     }
 }

@@ -36,6 +36,15 @@ pub(super) struct Flight {
     pub(super) spans: ByPartition<Span>,
 }
 
+/// A partition that is read.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Reading {
+    /// Where reading began.
+    pub(super) assigned: Option<i64>,
+    /// Everything below is taken, in a decoder, or of no table.
+    pub(super) next: i64,
+}
+
 /// One table.
 #[derive(Debug)]
 pub(super) struct FedTable {
@@ -51,6 +60,9 @@ pub(super) struct FedTable {
     pub(super) held_since_ms: Option<i64>,
     /// How far the table said that it is.
     pub(super) known: ByPartition<i64>,
+    /// Where in each partition begins what came since, without a gap: the table must be as far. Where nothing is told: where
+    /// reading began.
+    pub(super) first: ByPartition<i64>,
     /// Partitions that must be read again, with where.
     pub(super) reloading: ByPartition<Option<i64>>,
     pub(super) failures: u32,
@@ -75,6 +87,7 @@ impl FedTable {
             held: Held::default(),
             held_since_ms: None,
             known: ByPartition::default(),
+            first: ByPartition::default(),
             reloading: ByPartition::default(),
             failures: 0,
             drain: false,
@@ -177,6 +190,29 @@ impl FedTable {
         spans_of(batch).into_iter().all(|(partition, span)| known(partition).is_some_and(|next| span.next <= next))
     }
 
+    /// A partition is read from `next` on; `before`: how it was read so far.
+    pub(super) fn is_read_from(&mut self, place: &TopicPartition, next: i64, before: Option<Reading>) {
+        let (topic, partition) = (&*place.topic, place.partition);
+        let wanted = self.reloading.get(topic, partition).copied();
+        let is_read_again = wanted.is_some_and(|from| from.is_none_or(|from| next <= from));
+        if is_read_again {
+            self.reloading.remove(place);
+        }
+        let had = self.span(topic, partition).map(|span| span.next).max(before.map(|before| before.next));
+        if is_read_again || had.is_none_or(|had| next > had) {
+            self.first.insert(place.clone(), next);
+            let known = self.known.get(topic, partition).copied();
+            if let Some(known) = known.filter(|known| *known < next) {
+                self.counters.reloads += 1;
+                self.reloading.insert(place.clone(), Some(known));
+            }
+        } else if self.first.get(topic, partition).is_none()
+            && let Some(assigned) = before.and_then(|before| before.assigned)
+        {
+            self.first.insert(place.clone(), assigned);
+        }
+    }
+
     pub(super) fn set_held(&mut self, held: Held, now_ms: i64) {
         let is_any = held != Held::default();
         self.held_since_ms = is_any.then(|| self.held_since_ms.unwrap_or(now_ms));
@@ -190,6 +226,12 @@ impl FedTable {
             State::Resting { until_ms, .. } => self.drain || now_ms >= *until_ms,
             State::Flying(_) | State::Stopped { .. } => false,
         }
+    }
+
+    /// Messages of a partition whose position it does not tell.
+    pub(super) fn lag(&self, topic: &str, partition: i32, reading: Reading) -> i64 {
+        let known = self.known.get(topic, partition).or_else(|| self.first.get(topic, partition)).copied();
+        (reading.next - known.or(reading.assigned).unwrap_or(reading.next - 1)).max(0)
     }
 
     /// Why it is its turn, by what waits. `lag`: messages whose position is not told yet.

@@ -11,7 +11,7 @@ use hudi_core::change::ChangeBatch;
 use hudi_core::dead_letter::{DeadLetter, Original};
 
 use super::attempt::{Landed, two_topics};
-use super::fed_table::FedTable;
+use super::fed_table::{FedTable, Reading};
 use super::letters::told;
 use super::places::{ByPartition, TopicPartition};
 use super::settings::IngestSettings;
@@ -57,15 +57,6 @@ pub struct Ingest {
     pub(super) running: FuturesUnordered<BoxFuture<'static, Landed>>,
     pub(super) paused: BTreeSet<TopicPartition>,
     pub(super) is_full: bool,
-}
-
-/// A partition that is read.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Reading {
-    /// Where reading began.
-    pub(super) assigned: Option<i64>,
-    /// Everything below is taken, in a decoder, or of no table.
-    pub(super) next: i64,
 }
 
 impl fmt::Debug for Ingest {
@@ -140,17 +131,19 @@ impl Ingest {
 
     /// From here on the partition is read from `next` on, without a gap. What decoders held of it before must have been handed over.
     ///
-    /// Where a table is behind `next`, it takes nothing of the partition until it is read again: see [`reloads`](Self::reloads).
+    /// Where a table is behind `next`, it takes nothing of the partition until it is read again: see [`reloads`](Self::reloads). A table that
+    /// was not opened yet finds that out at its next commit.
     pub fn assign(&mut self, topic: &str, partition: i32, next: i64) {
         let place = TopicPartition::new(topic, partition);
+        let before = self.readings.get(topic, partition).copied();
         for table in self.fed_by.get(topic).into_iter().flatten() {
-            let Some(fed) = self.tables.get_mut(table) else { continue };
-            let wanted = fed.reloading.get(topic, partition).copied();
-            if wanted.is_some_and(|from| from.is_none_or(|from| next <= from)) {
-                fed.reloading.remove(&place);
+            if let Some(fed) = self.tables.get_mut(table) {
+                fed.is_read_from(&place, next, before);
             }
         }
-        self.readings.insert(place, Reading { assigned: Some(next), next });
+        let before = before.filter(|before| next <= before.next);
+        let assigned = before.map_or(Some(next), |before| before.assigned.map(|first| first.min(next)));
+        self.readings.insert(place, Reading { assigned, next });
     }
 
     /// The partition is read no more. What is held of it may still be committed: whoever reads it now, each message ends in its

@@ -61,6 +61,10 @@ impl<V> ByPartition<V> {
         self.0.get(topic).into_iter().flatten().map(|(partition, value)| (*partition, value))
     }
 
+    pub(super) fn topics(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.0.keys()
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = (TopicPartition, &V)> {
         let of_topic = |(topic, partitions): (&Arc<str>, _)| (Arc::clone(topic), partitions);
         self.0.iter().map(of_topic).flat_map(|(topic, partitions): (Arc<str>, &BTreeMap<i32, V>)| {

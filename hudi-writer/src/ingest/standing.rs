@@ -97,12 +97,12 @@ impl Ingest {
     pub fn flow(&mut self) -> Flow {
         self.is_full = is_full(self.is_full, self.memory_bytes(), &self.settings);
         let heavy = self.heavy_topics();
-        let rests = |place: &TopicPartition| {
-            let mut tables = self.of_topic(&place.topic).peekable();
-            let is_vain = tables.peek().is_some() && tables.all(FedTable::is_stopped);
-            self.is_full || heavy.contains(&place.topic) || is_vain
+        let is_vain = |topic: &str| {
+            let mut tables = self.of_topic(topic).peekable();
+            tables.peek().is_some() && tables.all(FedTable::is_stopped)
         };
-        let now: BTreeSet<TopicPartition> = self.readings.iter().map(|(place, _)| place).filter(rests).collect();
+        let rest = self.readings.topics().filter(|topic| self.is_full || heavy.contains(*topic) || is_vain(topic));
+        let now: BTreeSet<TopicPartition> = rest.flat_map(|topic| self.places_in(topic)).collect();
         let flow = Flow::between(&self.paused, &now);
         self.paused = now;
         flow
@@ -134,11 +134,13 @@ impl Ingest {
 
     /// The partitions of a table's topics that are read.
     pub(super) fn places_read_of(&self, fed: &FedTable) -> Vec<TopicPartition> {
-        let of_topic = |topic: &Arc<str>| {
-            let partitions = self.readings.of_topic(topic).map(|(partition, _)| partition);
-            partitions.map(|partition| TopicPartition::new(Arc::clone(topic), partition)).collect::<Vec<_>>()
-        };
-        fed.topics.iter().flat_map(of_topic).collect()
+        fed.topics.iter().flat_map(|topic| self.places_in(topic)).collect()
+    }
+
+    /// The partitions of a topic that are read.
+    fn places_in<'a>(&'a self, topic: &'a Arc<str>) -> impl Iterator<Item = TopicPartition> + 'a {
+        let partitions = self.readings.of_topic(topic).map(|(partition, _)| partition);
+        partitions.map(|partition| TopicPartition { topic: Arc::clone(topic), partition })
     }
 
     /// How every table fares.

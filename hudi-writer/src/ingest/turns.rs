@@ -20,7 +20,8 @@ impl Ingest {
     /// table: once for some messages, not for each.
     pub fn due(&mut self) -> Vec<Due> {
         let now_ms = self.clock.now_ms();
-        let lags: Vec<(Arc<str>, i64)> = self.tables.keys().map(|table| (Arc::clone(table), self.lag(table))).collect();
+        let lags: Vec<(Arc<str>, i64)> =
+            self.tables.iter().map(|(table, fed)| (Arc::clone(table), self.lag(fed))).collect();
         for (table, lag) in &lags {
             if let Some(fed) = self.tables.get_mut(table) {
                 fed.lag_since_ms = (*lag > 0).then(|| fed.lag_since_ms.unwrap_or(now_ms));
@@ -42,10 +43,16 @@ impl Ingest {
     }
 
     /// Messages of a table's partitions whose position it does not tell, while none of its changes wait.
-    fn lag(&self, table: &str) -> i64 {
-        let Some(fed) = self.tables.get(table).filter(|fed| fed.is_there) else { return 0 };
-        let behind = |claim: Claim| claim.to - claim.known.or(claim.assigned).unwrap_or(claim.to - 1);
-        self.claims(fed, Purpose::Commit).into_iter().map(behind).map(|messages| messages.max(0)).sum()
+    fn lag(&self, fed: &FedTable) -> i64 {
+        if !fed.is_there || fed.waiting_since_ms().is_some() {
+            return 0;
+        }
+        let of_topic = |topic: &Arc<str>| -> i64 {
+            let readings = self.readings.of_topic(topic);
+            let taken = readings.filter(|(partition, _)| fed.reloading.get(topic, *partition).is_none());
+            taken.map(|(partition, reading)| fed.lag(topic, partition, *reading)).sum()
+        };
+        fed.topics.iter().map(of_topic).sum()
     }
 
     /// Whether a table shares a topic with others and does not say where it begins in a partition of which it holds something.
@@ -79,14 +86,15 @@ impl Ingest {
             Purpose::Commit => span.map(|span| span.next).max(read),
         }?;
         let known = fed.known.get(topic, partition).copied();
-        let assigned = reading.and_then(|reading| reading.assigned);
+        let assigned = || reading.and_then(|reading| reading.assigned);
+        let first = fed.first.get(topic, partition).copied().or_else(assigned);
         let is_claimed = match purpose {
             // Nothing is told; but the table must not have gone back.
             Purpose::Look => true,
             Purpose::Begin => known.is_none(),
             Purpose::Commit => known.is_none_or(|known| to > known),
         };
-        is_claimed.then_some(Claim { place, known, assigned, to })
+        is_claimed.then_some(Claim { place, known, first, to })
     }
 
     /// The first message of a partition that waits for a table that does not say yet where it begins.

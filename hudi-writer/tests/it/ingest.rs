@@ -437,6 +437,38 @@ async fn tables_of_one_topic_each_go_on_from_where_they_are() {
 }
 
 #[tokio::test]
+async fn a_table_that_cannot_say_where_it_begins_holds_back_those_that_share_its_topic() {
+    let settings = IngestSettings { dead_letters_per_minute: Some(1), ..IngestSettings::default() };
+    let mut rig = Rig::new("newcomer", settings);
+    for table in ["a", "new"] {
+        rig.ingest.add_table(table, rig.template(table).topic("t")).unwrap();
+    }
+    rig.ingest.assign("t", 0, 0);
+    rig.take("a", "t", 0, 0..3);
+    rig.take("new", "t", 0, 3..4);
+    rig.store.breaks(Some("new"));
+    // Were it further than the other's first row, nobody would look for that row any more.
+    assert_eq!(rig.drain().await, "a +0, new failed");
+    assert_eq!(rig.ingest.committable(), [position("t", 0, Some(0))]);
+    // One that stopped still stands for what it had.
+    rig.ingest.dead_letter("new", letter("t", 0, 4)).unwrap();
+    rig.ingest.dead_letter("new", letter("t", 0, 5)).unwrap_err();
+    rig.ingest.advance("t", 0, 6);
+    rig.store.breaks(None);
+    rig.clock.advance(60_000);
+    assert_eq!((rig.drain().await.as_str(), rig.report("a").uncommitted_rows), ("", 3));
+    assert!(rig.ingest.restart("new"));
+    assert_eq!(rig.ingest.reloads(), [position("t", 0, Some(3))]);
+    rig.ingest.assign("t", 0, 3);
+    rig.take("new", "t", 0, 3..4);
+    // What the other holds is not taken again.
+    assert!(!rig.ingest.wants("a", "t", 0, 2) && rig.ingest.wants("a", "t", 0, 3));
+    assert!(rig.ingest.wants("new", "t", 0, 4) && !rig.ingest.wants("new", "t", 0, 3));
+    assert_eq!(rig.drain().await, "a +3, new +0, new +1");
+    assert_eq!((rig.ids("a").await, rig.ids("new").await), (vec![0, 1, 2], vec![3]));
+}
+
+#[tokio::test]
 async fn a_table_behind_the_place_where_reading_began_is_read_again_from_where_it_is() {
     let mut rig = Rig::new("gap", IngestSettings::default()).with(&["t"]);
     rig.take("t", "t", 0, 0..10);
@@ -459,6 +491,11 @@ async fn a_table_behind_the_place_where_reading_began_is_read_again_from_where_i
     assert_eq!(rig.drain().await, "t +20");
     assert_eq!(rig.ids("t").await, (0..30).collect::<Vec<_>>());
     assert_eq!(rig.report("t").counters.reloads, 1);
+    // Once the table was opened, that is known at once.
+    rig.ingest.release("t", 0);
+    rig.ingest.assign("t", 0, 31);
+    assert_eq!(rig.ingest.reloads(), [position("t", 0, Some(30))]);
+    assert!(!rig.ingest.wants("t", "t", 0, 31));
 }
 
 #[tokio::test]

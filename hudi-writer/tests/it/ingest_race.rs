@@ -163,7 +163,17 @@ impl<'a> Consumer<'a> {
         for place in new {
             // One that could not be opened says nothing: the others do, or it is read from its beginning.
             let next = self.ingest.start_offset(place.0, place.1).unwrap_or(0);
-            self.begin(place, next);
+            self.begin(place, next + self.too_far(place));
+        }
+    }
+
+    /// Somebody may be told a place too far: the tables notice, if they know the partition.
+    fn too_far(&self, place: Place) -> i64 {
+        let own = TABLES.iter().filter(|(_, topic, _)| *topic == place.0);
+        let mut known = own.map(|(table, _, _)| self.ingest.position(table, place.0, place.1));
+        match known.all(|known| known.is_some()) && self.world.below(4) == 0 {
+            true => self.world.below(4) as i64,
+            false => 0,
         }
     }
 
@@ -274,14 +284,14 @@ impl<'a> Consumer<'a> {
                 assert!(retry_at_ms.is_some(), "seed {}: {}: {error}", self.world.seed, outcome.table);
                 tally.failures += 1;
             }
-            Ended::Reload => tally.reloads += 1,
-            Ended::Nothing | Ended::Unfounded(_) => {}
+            Ended::Nothing | Ended::Unfounded(_) | Ended::Reload => {}
         }
     }
 
     fn count(&self) {
         let mut tally = self.world.tally.borrow_mut();
         for report in self.ingest.report() {
+            tally.reloads += report.counters.reloads;
             tally.conflicts += report.counters.conflicts;
             tally.covered += report.counters.covered;
         }
@@ -339,12 +349,15 @@ async fn several_ingests_write_every_row_and_every_dead_letter_once() {
     let mut sum = Tally::default();
     // More of them, or others, by hand.
     let number = |name: &str, usually| std::env::var(name).map_or(usually, |text| text.parse().unwrap());
-    let (first, seeds) = (number("INGEST_FIRST", 0), number("INGEST_SEEDS", 120));
+    let (first, seeds) = (number("INGEST_FIRST", 0), number("INGEST_SEEDS", 50));
     let begun = hudi_writer::SystemClock.now_ms();
     for seed in first..first + seeds {
         println!("seed {seed}");
         race(seed, &mut sum).await;
     }
     println!("{seeds} schedules in {} ms: {sum:?}", hudi_writer::SystemClock.now_ms() - begun);
-    assert!(sum.conflicts > 0 && sum.covered > 0 && sum.failures > 0 && sum.deaths > 0, "nothing happened: {sum:?}");
+    assert!(
+        sum.conflicts.min(sum.covered).min(sum.failures).min(sum.reloads).min(sum.deaths) > 0,
+        "nothing happened: {sum:?}"
+    );
 }
