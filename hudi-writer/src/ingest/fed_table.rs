@@ -19,7 +19,6 @@ use crate::writer::TableWriter;
 pub(super) enum State {
     #[default]
     Ready,
-    Flying(Flight),
     Resting {
         until_ms: i64,
         reason: String,
@@ -52,6 +51,8 @@ pub(super) struct FedTable {
     pub(super) triggers: Triggers,
     pub(super) topics: BTreeSet<Arc<str>>,
     pub(super) state: State,
+    /// The commit that is under way. The table may stop meanwhile.
+    pub(super) flight: Option<Flight>,
     pub(super) writer: Option<TableWriter>,
     /// Whether it was there when it was looked at.
     pub(super) is_there: bool,
@@ -81,6 +82,7 @@ impl FedTable {
             template,
             triggers,
             state: State::Ready,
+            flight: None,
             writer: None,
             is_there: false,
             work: Work::default(),
@@ -99,10 +101,7 @@ impl FedTable {
     }
 
     pub(super) fn flying_bytes(&self) -> usize {
-        match &self.state {
-            State::Flying(flight) => flight.size.bytes,
-            _ => 0,
-        }
+        self.flight.as_ref().map_or(0, |flight| flight.size.bytes)
     }
 
     /// Of what waits, in decoders too.
@@ -121,7 +120,7 @@ impl FedTable {
     /// Everything that is not committed, but for what decoders hold.
     pub(super) fn uncommitted(&self) -> Size {
         let mut size = self.work.size;
-        if let State::Flying(flight) = &self.state {
+        if let Some(flight) = &self.flight {
             size.add(&flight.size);
         }
         size
@@ -133,10 +132,7 @@ impl FedTable {
 
     /// Offsets of a partition that wait or are under way.
     pub(super) fn span(&self, topic: &str, partition: i32) -> Option<Span> {
-        let flying = match &self.state {
-            State::Flying(flight) => flight.spans.get(topic, partition),
-            _ => None,
-        };
+        let flying = self.flight.as_ref().and_then(|flight| flight.spans.get(topic, partition));
         let waiting = self.work.spans.get(topic, partition);
         let both = flying.into_iter().chain(waiting).copied();
         both.reduce(|one, other| Span { first: one.first.min(other.first), next: one.next.max(other.next) })
@@ -144,11 +140,8 @@ impl FedTable {
 
     /// Partitions of which something waits or is under way.
     pub(super) fn places(&self) -> BTreeSet<TopicPartition> {
-        let waiting = self.work.spans.iter().map(|(place, _)| place);
-        match &self.state {
-            State::Flying(flight) => waiting.chain(flight.spans.iter().map(|(place, _)| place)).collect(),
-            _ => waiting.collect(),
-        }
+        let flying = self.flight.iter().flat_map(|flight| flight.spans.iter());
+        self.work.spans.iter().chain(flying).map(|(place, _)| place).collect()
     }
 
     /// Whether something of the partition may wait or be under way; what decoders hold may be of any.
@@ -222,9 +215,9 @@ impl FedTable {
     /// Whether it may have its turn now. A drain does not wait for the end of a rest.
     pub(super) fn may_go(&self, now_ms: i64) -> bool {
         match &self.state {
-            State::Ready => true,
+            State::Ready => self.flight.is_none(),
             State::Resting { until_ms, .. } => self.drain || now_ms >= *until_ms,
-            State::Flying(_) | State::Stopped { .. } => false,
+            State::Stopped { .. } => false,
         }
     }
 
@@ -252,9 +245,10 @@ impl FedTable {
     /// Nothing more is taken. Where it never said where it begins it still stands for those messages.
     pub(super) fn stop(&mut self, reason: String) {
         let mut left = Work::default();
-        for (place, span) in self.work.spans.iter() {
+        for place in self.places() {
+            let span = self.span(&place.topic, place.partition).unwrap_or_default();
             if self.known.get(&place.topic, place.partition).is_none() {
-                left.spans.insert(place, *span);
+                left.spans.insert(place, span);
             }
         }
         (self.work, self.writer, self.drain) = (left, None, false);
@@ -276,9 +270,9 @@ impl FedTable {
 
     pub(super) fn condition(&self) -> Condition {
         match &self.state {
+            State::Ready if self.flight.is_some() => Condition::Committing,
             State::Ready if !self.reloading.is_empty() => Condition::Reloading,
             State::Ready => Condition::Ready,
-            State::Flying(_) => Condition::Committing,
             State::Resting { until_ms, reason } => Condition::Resting { until_ms: *until_ms, reason: reason.clone() },
             State::Stopped { reason } => Condition::Stopped { reason: reason.clone() },
         }

@@ -169,8 +169,8 @@ impl Ingest {
         self.readings.insert(TopicPartition::new(topic, partition), Reading { assigned: None, next });
     }
 
-    /// Notes what the caller's decoders hold for a table, messages included. It counts for the budget and for when the table is due;
-    /// the table has its turn once nothing is held.
+    /// Notes what the caller's decoders hold for a table, messages included: in place of what was noted before. It counts for the
+    /// budget and for when the table is due; the table has its turn once nothing is held.
     ///
     /// # Errors
     /// [`Error::Refused`] for a table that nobody knows.

@@ -19,13 +19,23 @@ pub(super) struct Now {
 }
 
 impl FedTable {
-    /// The turn ends. What is not in the table goes before what came meanwhile.
+    /// The turn ends. One that stopped meanwhile stays so.
     pub(super) fn land(&mut self, landed: Landed, now: Now) -> Ended {
+        self.flight = None;
+        let before = std::mem::take(&mut self.state);
+        let ended = self.is_back(landed, now);
+        if let State::Stopped { reason } = before {
+            self.stop(reason);
+        }
+        ended
+    }
+
+    /// What is not in the table goes before what came meanwhile.
+    fn is_back(&mut self, landed: Landed, now: Now) -> Ended {
         let Landed { purpose, writer, mut work, end, met, took_ms, .. } = landed;
         self.counters.conflicts += met.conflicts;
         self.counters.locked += met.locked;
         self.writer = writer;
-        self.state = State::Ready;
         let size = work.size;
         if !matches!((&end, purpose), (Ok(End::Done(_)), Purpose::Commit)) {
             work.append(std::mem::take(&mut self.work));

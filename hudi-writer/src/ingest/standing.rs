@@ -121,9 +121,12 @@ impl Ingest {
         self.tables.values().filter(is_heavy).flat_map(|fed| fed.topics.iter().cloned()).collect()
     }
 
-    /// Lets a table that stopped take changes again: its partitions must be read again. Whether there is such a table.
+    /// Lets a table that stopped take changes again: its partitions must be read again. Whether there is such a table, and no commit
+    /// of it is under way any more.
     pub fn restart(&mut self, table: &str) -> bool {
-        let Some(fed) = self.tables.get(table).filter(|fed| fed.is_stopped()) else { return false };
+        let Some(fed) = self.tables.get(table).filter(|fed| fed.is_stopped() && fed.flight.is_none()) else {
+            return false;
+        };
         let places = self.places_read_of(fed);
         if let Some(fed) = self.tables.get_mut(table) {
             fed.failures = 0;

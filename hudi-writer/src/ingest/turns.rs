@@ -11,6 +11,7 @@ use super::intake::Ingest;
 use super::landing::Now;
 use super::outcome::Outcome;
 use super::places::TopicPartition;
+use super::work::Held;
 
 /// How many tables are looked at at a time: that takes no memory.
 const LOOKS: usize = 32;
@@ -61,8 +62,10 @@ impl Ingest {
         let shares = |topic: &&Arc<str>| self.fed_by.get(*topic).is_some_and(|tables| tables.len() > 1);
         fed.topics.iter().filter(shares).any(|topic| {
             let begins = |partition: i32| fed.known.get(topic, partition).is_some();
-            let holds = |place: &TopicPartition| place.topic == *topic && !begins(place.partition);
-            let decodes = fed.held.rows > 0 && self.readings.of_topic(topic).any(|(partition, _)| !begins(partition));
+            let says_nothing = |partition| !begins(partition) && fed.reloading.get(topic, partition).is_none();
+            let holds = |place: &TopicPartition| place.topic == *topic && says_nothing(place.partition);
+            let mut read = self.readings.of_topic(topic).map(|(partition, _)| partition);
+            let decodes = fed.held.rows > 0 && read.any(says_nothing);
             decodes || fed.places().iter().any(holds)
         })
     }
@@ -115,7 +118,7 @@ impl Ingest {
             while self.running.len() >= LOOKS {
                 outcomes.extend(self.next().await);
             }
-            let idle = |fed: &&mut FedTable| !fed.is_stopped() && !matches!(fed.state, State::Flying(_));
+            let idle = |fed: &&mut FedTable| !fed.is_stopped() && fed.flight.is_none();
             if let Some(fed) = self.tables.get_mut(&table).filter(idle) {
                 fed.writer = None;
                 self.begin(&table, Purpose::Look);
@@ -144,7 +147,7 @@ impl Ingest {
 
     /// Whether a table may have its turn: nothing is left in decoders, and no other table of its topics still has to say where it begins.
     fn is_open_to(&self, table: &str, purpose: Purpose) -> bool {
-        let Some(fed) = self.tables.get(table).filter(|fed| fed.held.rows == 0) else { return false };
+        let Some(fed) = self.tables.get(table).filter(|fed| fed.held == Held::default()) else { return false };
         let siblings = fed.topics.iter().filter_map(|topic| self.fed_by.get(topic)).flatten();
         let mut newcomers = siblings.filter(|other| &***other != table && self.must_begin(other));
         match purpose {
@@ -160,7 +163,8 @@ impl Ingest {
         let patience = Patience { tries: self.settings.tries, wait_ms: self.settings.retry_wait_ms };
         let Some(fed) = self.tables.get_mut(&table) else { return };
         let work = std::mem::take(&mut fed.work);
-        fed.state = State::Flying(Flight { size: work.size, spans: work.spans.clone() });
+        fed.flight = Some(Flight { size: work.size, spans: work.spans.clone() });
+        fed.state = State::Ready;
         let attempt = Attempt {
             table,
             template: fed.template.clone(),

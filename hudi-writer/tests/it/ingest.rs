@@ -140,7 +140,7 @@ async fn a_table_commits_by_rows_by_bytes_or_by_age() {
     // Nothing is committed past what decoders hold.
     assert_eq!(rig.commit().await, "c +3");
     rig.ingest.hold("a", Held { rows: 0, bytes: 50_000 }).unwrap();
-    assert_eq!(rig.due(), "a Bytes");
+    assert_eq!((rig.due().as_str(), rig.commit().await.as_str()), ("a Bytes", ""));
     rig.ingest.hold("a", Held::default()).unwrap();
     assert_eq!(rig.due(), "");
     rig.clock.advance(1_000);
@@ -565,6 +565,26 @@ async fn too_many_dead_letters_a_minute_stop_the_table_until_it_is_restarted() {
     rig.ingest.assign("t", 0, 4);
     rig.take("t", "t", 0, 4..9);
     assert_eq!(rig.drain().await, "t +5");
+}
+
+#[tokio::test]
+async fn a_table_that_stops_while_it_commits_stays_so() {
+    let settings = IngestSettings { dead_letters_per_minute: Some(1), ..IngestSettings::default() };
+    let mut rig = Rig::of("stops", settings, Unsteady::new(3, 10), Arc::default()).with(&["t"]);
+    rig.ingest.assign("t", 0, 0);
+    rig.take("t", "t", 0, 0..3);
+    rig.ingest.drain_all();
+    assert_eq!(rig.ingest.start(), 1);
+    rig.take("t", "t", 0, 3..4);
+    rig.ingest.dead_letter("t", letter("t", 0, 4)).unwrap();
+    rig.ingest.dead_letter("t", letter("t", 0, 5)).unwrap_err();
+    // What is under way counts until it ends.
+    assert!(rig.ingest.memory_bytes() > 0 && !rig.ingest.restart("t"));
+    assert_eq!(rig.commit().await, "t +3");
+    assert!(matches!(rig.report("t").condition, Condition::Stopped { .. }));
+    assert_eq!((rig.ingest.memory_bytes(), rig.drain().await.as_str()), (0, ""));
+    assert!(rig.ingest.restart("t"));
+    assert_eq!(rig.ingest.reloads(), [position("t", 0, Some(3))]);
 }
 
 #[tokio::test]
