@@ -9,6 +9,8 @@
 //! Table version 6, copy-on-write. A commit is one put: data, schema and the source's position become visible in it, or
 //! nothing does. What a writer that died left behind is removed when the table is opened next.
 //!
+//! [`ingest`] feeds many tables from many topics, under one budget of memory.
+//!
 //! The library spawns no task; columns are computed on a bounded blocking pool ([`Compute`]), and time and ids come from a
 //! [`Clock`].
 
@@ -31,6 +33,7 @@ mod fold;
 mod ghosts;
 mod images;
 mod index;
+pub mod ingest;
 mod keying;
 mod lock;
 mod moves;
