@@ -1,0 +1,7 @@
+//! The crate's integration tests, in one binary. Those of the features are there with them.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+mod assignment;
+#[cfg(feature = "lambda")]
+mod lambda;
