@@ -119,4 +119,17 @@ impl Error {
     pub(crate) fn setting(name: impl Into<String>, want: impl Into<String>) -> Self {
         Self::Setting { name: name.into(), want: want.into() }
     }
+
+    #[cfg(feature = "registry")]
+    pub(crate) fn schema(id: impl std::fmt::Display, reason: impl Into<String>) -> Self {
+        Self::Schema { id: id.to_string(), reason: reason.into() }
+    }
+
+    #[cfg(any(feature = "rdkafka", feature = "registry"))]
+    pub(crate) fn unavailable(
+        doing: impl Into<String>,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        Self::Unavailable { doing: doing.into(), source: source.into() }
+    }
 }

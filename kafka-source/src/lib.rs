@@ -29,7 +29,7 @@
 //! Always: [`capture`](CaptureReader) (files of records), [`Messages`] (many messages, few allocations), [`offsets`] (where to begin),
 //! [`assignment`] (what is ours, in flight, or to be given up), [`settings`](Settings).
 //!
-//! By feature, each alone: `lambda` (events that AWS Lambda is called with).
+//! By feature, each alone: `registry` (schemas), `lambda` (events that AWS Lambda is called with).
 
 pub mod assignment;
 mod capture;
@@ -39,6 +39,8 @@ pub mod lambda;
 mod messages;
 pub mod offsets;
 mod partition;
+#[cfg(feature = "registry")]
+pub mod registry;
 mod settings;
 
 pub use capture::{CaptureReader, CapturedHeader, CapturedRecord};

@@ -101,6 +101,12 @@ impl Messages {
         self.entries.iter().map(|entry| self.message(entry, headers))
     }
 
+    /// Keeps the messages of these partitions only.
+    #[cfg(feature = "rdkafka")]
+    pub(crate) fn retain(&mut self, keep: impl Fn(&str, i32) -> bool) {
+        self.entries.retain(|entry| keep(&self.topics[entry.topic], entry.partition));
+    }
+
     /// Begins a message whose parts are written one by one. One that is not finished leaves no trace.
     pub(crate) fn draft(&mut self) -> Draft<'_> {
         let (bytes, headers) = (self.bytes.len(), self.headers.len());

@@ -5,3 +5,5 @@
 mod assignment;
 #[cfg(feature = "lambda")]
 mod lambda;
+#[cfg(feature = "registry")]
+mod registry;
