@@ -29,7 +29,8 @@
 //! Always: [`capture`](CaptureReader) (files of records), [`Messages`] (many messages, few allocations), [`offsets`] (where to begin),
 //! [`assignment`] (what is ours, in flight, or to be given up), [`settings`](Settings).
 //!
-//! By feature, each alone: `registry` (schemas), `lambda` (events that AWS Lambda is called with).
+//! By feature, each alone: `rdkafka` (a consumer; `ssl`, `ssl-vendored` and `sasl` add what its brokers may want), `registry` (schemas),
+//! `lambda` (events that AWS Lambda is called with).
 
 pub mod assignment;
 mod capture;
@@ -42,6 +43,8 @@ mod partition;
 #[cfg(feature = "registry")]
 pub mod registry;
 mod settings;
+#[cfg(feature = "rdkafka")]
+pub mod source;
 
 pub use capture::{CaptureReader, CapturedHeader, CapturedRecord};
 pub use error::{Error, Result};

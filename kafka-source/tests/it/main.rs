@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod assignment;
+#[cfg(feature = "rdkafka")]
+mod broker;
 #[cfg(feature = "lambda")]
 mod lambda;
 #[cfg(feature = "registry")]
