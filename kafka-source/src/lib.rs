@@ -29,8 +29,8 @@
 //! Always: [`capture`](CaptureReader) (files of records), [`Messages`] (many messages, few allocations), [`offsets`] (where to begin),
 //! [`assignment`] (what is ours, in flight, or to be given up), [`settings`](Settings).
 //!
-//! By feature, each alone: `rdkafka` (a consumer; `ssl`, `ssl-vendored` and `sasl` add what its brokers may want), `registry` (schemas),
-//! `lambda` (events that AWS Lambda is called with).
+//! By feature, each alone: `rdkafka` (a consumer; `ssl`, `ssl-vendored`, `sasl` and `msk-iam` add what its brokers may want), `registry`
+//! (schemas), `lambda` (events that AWS Lambda is called with).
 
 pub mod assignment;
 mod capture;
@@ -40,6 +40,8 @@ pub mod lambda;
 mod messages;
 pub mod offsets;
 mod partition;
+#[cfg(any(feature = "registry", feature = "msk-iam"))]
+mod percent;
 #[cfg(feature = "registry")]
 pub mod registry;
 mod settings;

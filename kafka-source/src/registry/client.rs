@@ -14,6 +14,7 @@ use super::settings::{Auth, RegistrySettings};
 use super::source::SchemaSource;
 use super::timer::{SystemTimer, Timer};
 use crate::error::{Error, Result};
+use crate::percent::encoded;
 
 /// No schema is larger; what is, is no schema.
 const MAX_BYTES: usize = 16 * 1024 * 1024;
@@ -267,11 +268,4 @@ fn message(body: &[u8]) -> String {
     let said = serde_json::from_slice(body).map(|said: Said| said.message).unwrap_or_default();
     let short: String = said.chars().take(200).collect();
     if short.is_empty() { short } else { format!(": {short}") }
-}
-
-/// A name as a part of a path.
-fn encoded(name: &str) -> String {
-    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~".contains(byte);
-    let one = |byte: u8| if plain(&byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
-    name.bytes().map(one).collect()
 }

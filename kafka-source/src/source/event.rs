@@ -17,7 +17,8 @@ pub enum Event {
     Lost(Vec<TopicPartition>),
     /// So much is in flight that nothing is fetched any more: commit.
     Full,
-    /// Messages went away before they were read, and the policy allows it: what is between is lost.
+    /// Messages went away before they were read, and the policy allows it: what is between is lost. Belongs into the tables'
+    /// checkpoints ([`Start::note`]), after what was taken before.
     Skipped(Start),
     /// A partition was read to its end. More may come.
     End(TopicPartition),

@@ -1,7 +1,7 @@
 //! A consumer of a Kafka cluster, by librdkafka.
 //!
 //! ```no_run
-//! # use kafka_source::offsets::{Wanted, covered};
+//! # use kafka_source::offsets::{Start, Wanted, covered};
 //! # use kafka_source::source::{Event, KafkaSource};
 //! # use kafka_source::{Messages, Result, Settings, Topics, TopicPartition};
 //! # use hudi_core::checkpoint::Checkpoint;
@@ -9,6 +9,7 @@
 //! #   async fn reload(&mut self) -> Vec<Checkpoint> { vec![] }
 //! #   async fn add(&mut self, _: Messages) {}
 //! #   async fn commit(&mut self) -> Vec<Checkpoint> { vec![] }
+//! #   fn begin(&mut self, _: &Start) {}
 //! #   fn forget(&mut self, _: &[TopicPartition]) {} }
 //! # async fn example(mut tables: Tables) -> Result<()> {
 //! let topics = Topics::Named(vec!["shop.orders".to_owned()]);
@@ -18,7 +19,8 @@
 //!         // Read anew: another consumer may have committed since.
 //!         Event::Assigned(_) => {
 //!             let checkpoints = tables.reload().await;
-//!             source.begin(|place| Wanted::of(place, &checkpoints)).await?;
+//!             let starts = source.begin(|place| Wanted::of(place, &checkpoints)).await?;
+//!             starts.iter().for_each(|start| tables.begin(start));
 //!         }
 //!         Event::Batch(messages) => tables.add(messages).await,
 //!         // What was taken of these has to be written now. What is not, is given up with the next call.
@@ -27,7 +29,8 @@
 //!             source.committed(|place| covered(place, &checkpoints))?;
 //!         }
 //!         Event::Lost(places) => tables.forget(&places),
-//!         Event::Skipped(start) => eprintln!("{} lost what was before {}", start.place, start.at),
+//!         // By setting only.
+//!         Event::Skipped(start) => tables.begin(&start),
 //!         Event::End(_) => break,
 //!     }
 //! }
@@ -43,14 +46,19 @@
 //!
 //! Needs a tokio runtime, whose blocking threads ask the broker for offsets and close the consumer; spawns no task that outlives a call.
 //!
-//! Reading order: `event`, `consumer`; `callbacks` (what librdkafka calls), `lookup` (which offsets the broker has), `token`.
+//! Reading order: `event`, `consumer`; `callbacks` (what librdkafka calls), `lookup` (which offsets the broker has), `token`, `msk_iam` (by
+//! feature: tokens for Amazon MSK).
 
 mod callbacks;
 mod consumer;
 mod event;
 mod lookup;
+#[cfg(feature = "msk-iam")]
+mod msk_iam;
 mod token;
 
 pub use consumer::KafkaSource;
 pub use event::{Event, Lag};
+#[cfg(feature = "msk-iam")]
+pub use msk_iam::MskIam;
 pub use token::{Token, TokenSource};

@@ -228,7 +228,11 @@ impl Reader {
                 self.buffer.retain(|(t, p, _)| !places.contains(&TopicPartition::new(t.as_str(), *p)));
                 self.begun.retain(|place, _| !places.contains(place));
             }
-            Event::Skipped(start) => self.log.push(format!("skipped to {}: {:?}", start.at, start.why)),
+            Event::Skipped(start) => {
+                self.log.push(format!("skipped to {}: {:?}", start.at, start.why));
+                self.commit();
+                start.note(&mut locked(&self.table).checkpoint);
+            }
             Event::End(place) => {
                 self.log.push(format!("end {place}"));
                 self.commit();
@@ -774,4 +778,29 @@ fn settings_that_librdkafka_refuses_are_named_without_their_value() {
 #[test]
 fn why_is_shown_in_logs() {
     assert_eq!(format!("{:?}", Why::Gap { wanted: 5 }), "Gap { wanted: 5 }");
+}
+
+#[cfg(feature = "ssl")]
+#[tokio::test(flavor = "multi_thread")]
+async fn brokers_that_want_a_token_get_one_from_its_source() {
+    use kafka_source::source::{Token, TokenSource};
+    struct Counts(Arc<Mutex<u32>>);
+    impl TokenSource for Counts {
+        fn token(&self) -> Result<Token, String> {
+            *self.0.lock().unwrap() += 1;
+            Err("none today".to_owned())
+        }
+    }
+    let asked = Arc::new(Mutex::new(0));
+    let settings = Settings::new("127.0.0.1:1", "g", Topics::Named(vec!["t".to_owned()]))
+        .with("security.protocol", "SASL_PLAINTEXT")
+        .with("sasl.mechanism", "OAUTHBEARER");
+    let mut source = KafkaSource::subscribe_with(settings, Some(Box::new(Counts(Arc::clone(&asked))))).unwrap();
+    let waited = timeout(PATIENCE, async {
+        while *asked.lock().unwrap() == 0 {
+            let _ = timeout(Duration::from_millis(100), source.next()).await;
+        }
+    });
+    waited.await.unwrap();
+    timeout(PATIENCE, source.close()).await.unwrap().unwrap();
 }
