@@ -459,6 +459,10 @@ fn act(consumer: &BaseConsumer<Callbacks>, action: Action) -> Result<()> {
             tracing::warn!(%error, "the group was not told how far the tables are");
             Ok(())
         }
+        // The group waits for an answer that it cannot get any more.
+        Err(error) if matches!(action, Action::Assign(_) | Action::Unassign(_)) => {
+            Err(Error::Ended { reason: format!("{doing}: {error}") })
+        }
         done => done.map_err(|source| Error::unavailable(doing, source)),
     }
 }

@@ -11,7 +11,8 @@ pub enum Event {
     Assigned(Vec<TopicPartition>),
     /// Messages, in the order of each partition.
     Batch(Messages),
-    /// These are asked back: commit what was taken of them, and say so. The next call gives up what is not committed.
+    /// These are asked back: commit what was taken of them, and say so. The next call gives up what is not committed; forget that too,
+    /// for another consumer reads it.
     Revoked(Vec<TopicPartition>),
     /// These are not ours any more, and another consumer may read them: drop what was taken of them.
     Lost(Vec<TopicPartition>),
