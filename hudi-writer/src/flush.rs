@@ -208,7 +208,9 @@ impl Flush<'_> {
         let planner = session.planner(&changes, &columns, truncation.as_ref())?;
         let settings = &session.parts.settings;
         let window = Window { rows: settings.row_memory_rows, age_ms: settings.row_memory_ms as i64 };
-        let followed = follow(&planner, &session.table, &session.memory.rows, window).await?;
+        // The last of them is that of a change of this commit, if any is counted.
+        let arrivals = i64::try_from(self.positions.checkpoint.arrivals).unwrap_or(i64::MAX);
+        let followed = follow(&planner, &session.table, &session.memory.rows, window, arrivals).await?;
         let planner = Planner { changes: &followed.changes, ..planner };
         let mut plan = planner.plan_all(&session.table).await?;
         plan.scope = plan.scope.and(followed.scope);

@@ -1,6 +1,8 @@
 //! [`TableWriter`]: the façade. Changes go in, commits come out, each with the position in the source that it reaches.
 
-use arrow::array::{Array, BooleanArray};
+use std::borrow::Cow;
+
+use arrow::array::{Array, BooleanArray, new_null_array};
 use arrow::datatypes::{FieldRef, Schema};
 use hudi_core::change::{ChangeBatch, Op, OrderKind, Origin, columns};
 use hudi_core::checkpoint::{Checkpoint, Judged, MAX_EPOCH, Verdict, WentBack};
@@ -144,11 +146,11 @@ impl TableWriter {
         batch.validate().map_err(format)?;
         self.refuse_doubles(batch)?;
         let batch = &*with_table_types(batch)?;
+        let batch = &*self.in_table_order(batch);
         let mut checkpoint = self.positions.checkpoint.clone();
         let judged = checkpoint.judge(batch, self.session.parts.settings.on_source_went_back).map_err(went_back)?;
         let verdicts = &judged.verdicts;
-        let before = &self.positions.checkpoint;
-        let batch = &*with_arrivals(batch, verdicts, before, &mut checkpoint)?;
+        let batch = &*with_arrivals(batch, verdicts, &self.positions.checkpoint, &mut checkpoint)?;
         let settled = self.settle(batch, verdicts)?;
         let batch = settled.as_ref().map_or(batch, |settled| &*settled.batch);
         let Keyed { keys, partitions, refused } = self.keys_of(batch, &judged)?;
@@ -219,11 +221,26 @@ impl TableWriter {
         }
     }
 
+    /// What orders the table's rows, once it has columns.
+    fn ordered_by(&self) -> Option<OrderKind> {
+        let order = self.session.columns.as_ref()?.field_with_name(columns::ORDER).ok()?;
+        OrderKind::of(order.data_type())
+    }
+
+    /// Changes that tell no order at all fit every table.
+    fn in_table_order<'a>(&self, batch: &'a ChangeBatch) -> Cow<'a, ChangeBatch> {
+        match self.ordered_by() {
+            Some(kind) if kind != batch.order_kind() && batch.orders.null_count() == batch.num_rows() => {
+                let orders = new_null_array(&kind.data_type(), batch.num_rows());
+                Cow::Owned(ChangeBatch { orders, ..batch.clone() })
+            }
+            _ => Cow::Borrowed(batch),
+        }
+    }
+
     fn refuse_another_order(&self, batch: &ChangeBatch) -> Result<()> {
-        let Some(table) = &self.session.columns else { return Ok(()) };
-        let ordered_by = table.field_with_name(columns::ORDER).ok().and_then(|f| OrderKind::of(f.data_type()));
-        let kind = batch.order_kind();
-        if ordered_by != Some(kind) {
+        let (ordered_by, kind) = (self.ordered_by(), batch.order_kind());
+        if self.session.columns.is_some() && ordered_by != Some(kind) {
             let what = format!("changes of `{}`, whose positions are {kind:?}", batch.source);
             return Err(Error::refused(what, format!("the table is ordered by {ordered_by:?}, for its whole life")));
         }
