@@ -3,6 +3,8 @@
 //! A varint is at most ten bytes, a length at most the bytes that are left, a block at most one element for each byte that is left: what
 //! a lying number says is never allocated or walked. Not here: what the bytes mean.
 
+use std::str::Utf8Error;
+
 use crate::fault::{Fault, Scanned};
 
 /// A place in a body.
@@ -133,10 +135,13 @@ impl<'a> Cursor<'a> {
     #[inline]
     pub(crate) fn text(&mut self) -> Scanned<&'a str> {
         let bytes = self.bytes()?;
-        std::str::from_utf8(bytes).map_err(|e| {
-            let at = self.base + self.at - bytes.len() + e.valid_up_to();
-            Fault::Syntax { at, why: "not UTF-8" }
-        })
+        std::str::from_utf8(bytes).map_err(|error| self.not_utf8(bytes, error))
+    }
+
+    /// The fault of bytes that were just taken, and are no text.
+    #[cold]
+    pub(crate) fn not_utf8(&self, taken: &[u8], error: Utf8Error) -> Fault {
+        Fault::Syntax { at: self.base + self.at - taken.len() + error.valid_up_to(), why: "not UTF-8" }
     }
 
     #[inline]

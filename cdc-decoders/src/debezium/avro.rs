@@ -406,7 +406,8 @@ impl Buffer {
         top.is_there(&mut cursor).map_err(in_value)?;
         let is_truncate = || plan.op(cursor) == Some(envelope::TRUNCATE);
         let Some(key) = self.read_opened_key(&opened.key, is_truncate)? else { return Ok(Decoded::FlushFirst) };
-        let members = self.members_of_record(plan, &mut cursor)?;
+        let mut members = Members::default();
+        self.members_of_record(plan, &mut cursor, &mut members)?;
         cursor.end().map_err(in_value)?;
         let Some(op) = operation(members.op)? else { return Ok(Decoded::Skipped(SkipReason::LogicalMessage)) };
         let source = members.source.as_ref().ok_or(wanted("want a record as `source`"))?;
@@ -422,17 +423,19 @@ impl Buffer {
         &mut self,
         envelope: &'a EnvelopePlan,
         cursor: &mut Cursor<'a>,
-    ) -> Result<Members<'a>, DecodeError> {
+        members: &mut Members<'a>,
+    ) -> Result<(), DecodeError> {
         let Topic { rows, key, .. } = &mut self.topic;
         let take = Take { part: Part::Value, first_wins: false, unavailable: &self.unavailable };
-        let mut members = Members::default();
         for member in &envelope.members {
             if !member.is_there(cursor).map_err(in_value)? {
                 continue;
             }
             let from = cursor.at();
             match (&member.kind, &envelope.before, &envelope.after) {
-                (MemberKind::Source(source), ..) => members.source = Some(source.read(cursor).map_err(in_value)?),
+                (MemberKind::Source(source), ..) => {
+                    source.read(cursor, members.source.get_or_insert_default()).map_err(in_value)?;
+                }
                 (MemberKind::Op, ..) => members.op = Some(cursor.text().map_err(in_value)?),
                 (MemberKind::After, _, Some(plan)) => {
                     if key.overridden() {
@@ -452,6 +455,6 @@ impl Buffer {
                 }
             }
         }
-        Ok(members)
+        Ok(())
     }
 }

@@ -112,16 +112,14 @@ impl SourcePlan {
     }
 
     /// Reads a block.
-    #[inline]
-    pub(crate) fn read<'a>(&self, cursor: &mut Cursor<'a>) -> Scanned<Source<'a>> {
-        let mut source = Source::default();
+    pub(crate) fn read<'a>(&self, cursor: &mut Cursor<'a>, source: &mut Source<'a>) -> Scanned<()> {
         for field in &self.fields {
             match field {
                 SourceField::Wanted(number, step) => source.read_scalar(*number, step.read(cursor)?),
                 SourceField::Skipped(wire) => wire.skip(cursor)?,
             }
         }
-        Ok(source)
+        Ok(())
     }
 }
 
@@ -337,7 +335,8 @@ mod tests {
         let plan = SourcePlan::new(&schema, schema.root()).unwrap();
         let body = b"\x14postgresql\x0a\x02t\x02\x14[\"1\",\"34\"]\0\x44";
         let mut cursor = Cursor::new(body, 0);
-        let source = plan.read(&mut cursor).unwrap();
+        let mut source = Source::default();
+        plan.read(&mut cursor, &mut source).unwrap();
         cursor.end().unwrap();
         assert_eq!((source.order(), source.ts_ms), (Ok(Some(Order::Long(34))), Some(5)));
         assert_eq!(source.stream_position().unwrap().0, [1, 34, 0]);

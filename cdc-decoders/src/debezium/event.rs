@@ -136,6 +136,7 @@ impl Buffer {
             Op::Insert | Op::Update | Op::Snapshot => self.upsert(event)?,
             Op::Truncate => self.truncate(event)?,
         }
+        self.bytes += self.topic.rows.plain_bytes();
         self.changes.note(event.source, run);
         Ok(Decoded::Added { rows: self.changes.len() - rows })
     }
