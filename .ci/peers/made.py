@@ -71,11 +71,47 @@ def wide():
     return "id", columns, births(rows) + [("u", None, dict(row, column_000="again")) for row in rows[::3]]
 
 
+def evolved():
+    """Columns that come, go, move and grow, each in another stage; rows of every stage stay, and some are written again."""
+    kind = lambda of, **more: dict({"type": of, "optional": True}, **more)
+    day = kind("int32", name="io.debezium.time.Date", version=1)
+    pair = lambda *names: kind("struct", name="made.Pair", fields=[dict(NUMBER, field=name) for name in names])
+    stages = [
+        {"id": NUMBER, "grows": kind("int32"), "fraction": kind("float"), "price": money(10), "count": kind("int32"), "digits": NUMBER,
+         "day": day, "sum": money(10), "goes": TEXT, "pair": pair("a"), "pairs": kind("array", items=pair("a")), "text": TEXT},
+        # Wider, and a field more inside of others.
+        {"id": NUMBER, "grows": NUMBER, "fraction": kind("double"), "price": money(20), "count": kind("int32"), "digits": NUMBER,
+         "day": day, "sum": money(10), "goes": TEXT, "pair": pair("a", "b"), "pairs": kind("array", items=pair("a", "b")), "text": TEXT},
+        # One gone, one come, in another order.
+        {"text": TEXT, "new": TEXT, "id": NUMBER, "grows": NUMBER, "fraction": kind("double"), "price": money(20), "count": kind("int32"),
+         "digits": NUMBER, "day": day, "sum": money(10), "pair": pair("b", "a"), "pairs": kind("array", items=pair("a", "b"))},
+        # Of another kind, which holds all that was there.
+        {"id": NUMBER, "grows": NUMBER, "fraction": kind("double"), "price": money(20), "count": kind("double"), "digits": TEXT,
+         "day": TEXT, "sum": TEXT, "pair": pair("a", "b"), "pairs": kind("array", items=pair("a", "b")), "text": TEXT, "new": TEXT},
+    ]
+    values = {"int32": lambda i: 7 * i, "int64": lambda i: 7 * i + (1 << 40), "float": lambda i: i / 4, "double": lambda i: i / 4,
+              "string": lambda i: f"text {i}", "array": lambda i: [], "bytes": lambda i: base64.b64encode((100 * i).to_bytes(4, "big")).decode()}
+    changes = []
+    for stage, columns in enumerate(stages):
+        changes.append(("alter", None, columns))
+        value = lambda column, i: {f["field"]: i for f in column["fields"]} if column["type"] == "struct" else \
+            [{f["field"]: i for f in column["items"]["fields"]}] * (i % 3) if column["type"] == "array" else values[column["type"]](i)
+        row = lambda i: {name: i if name == "id" else None if i % 5 == 4 and name != "id" else value(column, i) for name, column in columns.items()}
+        changes += births([row(20 * stage + i) for i in range(20)])
+        changes += [("u", None, row(20 * before + stage)) for before in range(stage)]
+    return "id", stages[0], changes
+
+
+def money(precision):
+    return {"type": "bytes", "optional": True, "name": "org.apache.kafka.connect.data.Decimal", "version": 1,
+            "parameters": {"scale": "2", "connect.decimal.precision": str(precision)}}
+
+
 def births(rows):
     return [("c", None, row) for row in rows]
 
 
-NAMES = ["odd_partitions", "many_partitions", "long_keys", "composite_keys", "only_deletes", "deletes_first", "emptied", "wide"]
+NAMES = ["odd_partitions", "many_partitions", "long_keys", "composite_keys", "only_deletes", "deletes_first", "emptied", "wide", "evolved"]
 
 
 def topic(name):
@@ -83,20 +119,17 @@ def topic(name):
 
 
 def capture(name, folder):
-    """Writes the table's capture, and returns its path."""
+    """Writes the table's capture, and returns its path. A change `alter` brings other columns."""
     keys, columns, changes = globals()[name]()
     path = os.path.join(folder, name + ".jsonl")
-    row_schema = lambda field: {"type": "struct", "optional": True, "field": field, "name": topic(name) + ".Value",
-                                "fields": [dict(kind, field=column) for column, kind in columns.items()]}
-    source_schema = {"type": "struct", "optional": False, "field": "source", "fields": [
-        dict(TEXT, field=field) for field in ("version", "connector", "name", "snapshot", "db", "sequence", "schema", "table")]
-        + [dict(NUMBER, field=field) for field in ("ts_ms", "txId", "lsn")]}
-    schema = {"type": "struct", "optional": False, "name": topic(name) + ".Envelope", "fields": [
-        row_schema("before"), row_schema("after"), source_schema, dict(TEXT, field="op"), dict(NUMBER, field="ts_ms")]}
     key_schema = {"type": "struct", "optional": False, "fields": [dict(columns[key], field=key) for key in keys.split(",")]}
     encode = lambda value: base64.b64encode(json.dumps(value, ensure_ascii=False).encode()).decode()
+    schema, offset = envelope_schema(name, columns), 0
     with open(path, "w", encoding="utf-8") as f:
-        for offset, (op, before, after) in enumerate(changes):
+        for op, before, after in changes:
+            if op == "alter":
+                schema = envelope_schema(name, after)
+                continue
             lsn, ms = FIRST_LSN + 8 * offset, FIRST_MS + 1000 * offset
             source = {"version": "3.6.3.Final", "connector": "postgresql", "name": "made", "snapshot": "false", "db": "made",
                       "sequence": json.dumps([str(lsn - 8), str(lsn)]), "schema": "public", "table": name, "ts_ms": ms, "txId": offset, "lsn": lsn}
@@ -105,4 +138,15 @@ def capture(name, folder):
             record = {"topic": topic(name), "partition": 0, "offset": offset, "timestamp": ms, "headers": [],
                       "key": encode({"schema": key_schema, "payload": key}), "value": encode({"schema": schema, "payload": payload})}
             f.write(json.dumps(record) + "\n")
+            offset += 1
     return path
+
+
+def envelope_schema(name, columns):
+    row = lambda field: {"type": "struct", "optional": True, "field": field, "name": topic(name) + ".Value",
+                         "fields": [dict(kind, field=column) for column, kind in columns.items()]}
+    source = {"type": "struct", "optional": False, "field": "source", "fields": [
+        dict(TEXT, field=field) for field in ("version", "connector", "name", "snapshot", "db", "sequence", "schema", "table")]
+        + [dict(NUMBER, field=field) for field in ("ts_ms", "txId", "lsn")]}
+    return {"type": "struct", "optional": False, "name": topic(name) + ".Envelope", "fields": [
+        row("before"), row("after"), source, dict(TEXT, field="op"), dict(NUMBER, field="ts_ms")]}

@@ -78,6 +78,7 @@ pub fn changes(rows: RecordBatch, op: Op, first_offset: i64) -> ChangeBatch {
         key_columns: vec!["id".to_owned()],
         unsent: vec![None; rows.num_columns()],
         rows,
+        whole_schema: false,
         ops: vec![op; count],
         orders: Arc::new(Int64Array::from(offsets.clone())),
         partitions: vec![0; count],

@@ -7,7 +7,8 @@
 //! Reading order: [`decoder`] (the contract), `wire` (what stands before a message's body), [`debezium`] (the envelope, and what users
 //! start from), `scan` (JSON), `avro` (Avro's binary encoding), `plan` (how a field is read, and its Arrow type), `conversion` (what numbers and
 //! texts mean, in every syntax), `columns` (growing columns that can take a row back), `images` (the columns of row images, with
-//! what was not sent), `temporal` and `decimal` (texts and bytes to numbers), [`testing`] (what every decoder must do).
+//! what was not sent), `temporal` and `decimal` (texts and bytes to numbers), [`overrides`] (columns that are to be other than the
+//! source sends them), [`testing`] (what every decoder must do).
 //!
 //! Not here: which change wins, keys and partition paths, and what was committed already.
 
@@ -20,6 +21,7 @@ pub mod decoder;
 mod error;
 mod fault;
 mod images;
+pub mod overrides;
 mod plan;
 mod scan;
 mod temporal;

@@ -23,6 +23,13 @@ impl Failure {
     }
 }
 
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (Self::Usage(message) | Self::Failed(message)) = self;
+        f.write_str(message)
+    }
+}
+
 impl From<hudi_writer::Error> for Failure {
     fn from(error: hudi_writer::Error) -> Self {
         let message = chain(&error);

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use cdc_decoders::overrides::{Overridden, Overrides};
 use cdc_decoders::{DecodeError, Decoded, Decoder};
 use hudi_core::change::{ChangeBatch, Op, Origin};
 use hudi_core::dead_letter::{DeadLetter, Original, Stage};
@@ -13,7 +14,7 @@ use kafka_source::CapturedRecord;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::Failure;
+use crate::{Failure, Schemas};
 
 /// Bytes of changes that are committed at the latest.
 const COMMIT_BYTES: usize = 128 << 20;
@@ -51,6 +52,8 @@ pub struct Given {
     pub partition_by: bool,
     /// The index.
     pub index: bool,
+    /// What becomes of changes.
+    pub mode: bool,
 }
 
 /// What a pipeline did.
@@ -68,6 +71,8 @@ pub struct Summary {
     pub redelivered: u64,
     /// Messages that could not become rows.
     pub dead_letters: u64,
+    /// Rows that went because a later snapshot of the source does not have them.
+    pub ghosts: u64,
     /// Messages without a change of a row, and those that were committed before, by reason.
     pub skipped: BTreeMap<String, u64>,
     /// Dates and times outside the years 1 to 9999, moved to the ends of that range. Told apart from the rest.
@@ -77,12 +82,31 @@ pub struct Summary {
     pub checkpoint: Option<Box<RawValue>>,
 }
 
+impl Summary {
+    /// Adds what was done to another table; checkpoints have no sum.
+    pub fn add(&mut self, other: &Self) {
+        self.commits += other.commits;
+        self.upserts += other.upserts;
+        self.deletes += other.deletes;
+        self.truncates += other.truncates;
+        self.redelivered += other.redelivered;
+        self.dead_letters += other.dead_letters;
+        self.ghosts += other.ghosts;
+        self.clamped += other.clamped;
+        for (reason, count) in &other.skipped {
+            *self.skipped.entry(reason.clone()).or_default() += count;
+        }
+    }
+}
+
 /// Messages to one table.
 pub struct Pipeline {
     builder: WriterBuilder,
     template: TableTemplate,
     writer: Option<TableWriter>,
     decoder: Box<dyn Decoder>,
+    schemas: Schemas,
+    overrides: Overrides,
     on_bad: OnBadMessage,
     commit_every_rows: usize,
     kept: HashMap<Origin, CapturedRecord>,
@@ -101,10 +125,10 @@ impl Pipeline {
     ///
     /// # Errors
     /// Where the table cannot be opened, or is not what the template says.
-    pub async fn open<D: Decoder + 'static>(
+    pub async fn open(
         builder: WriterBuilder,
         template: TableTemplate,
-        decoder: impl FnOnce(Option<&TableWriter>) -> Result<D, Failure>,
+        decoder: impl FnOnce(Option<&TableWriter>) -> Result<Box<dyn Decoder>, Failure>,
     ) -> Result<Self, Failure> {
         let writer = match builder.clone().open().await {
             Ok(writer) => Some(writer),
@@ -114,12 +138,14 @@ impl Pipeline {
         if let Some(writer) = &writer {
             template.compare(writer)?;
         }
-        let decoder = Box::new(decoder(writer.as_ref())?);
+        let decoder = decoder(writer.as_ref())?;
         Ok(Self {
             builder,
             template,
             writer,
             decoder,
+            schemas: Schemas::default(),
+            overrides: Overrides::default(),
             on_bad: OnBadMessage::DeadLetter,
             commit_every_rows: usize::MAX,
             kept: HashMap::new(),
@@ -143,6 +169,20 @@ impl Pipeline {
     #[must_use]
     pub fn on_bad_message(mut self, what: OnBadMessage) -> Self {
         self.on_bad = what;
+        self
+    }
+
+    /// Where the schemas are that messages were written with.
+    #[must_use]
+    pub fn schemas(mut self, schemas: Schemas) -> Self {
+        self.schemas = schemas;
+        self
+    }
+
+    /// What columns are to be in place of what is sent.
+    #[must_use]
+    pub fn overrides(mut self, overrides: Overrides) -> Self {
+        self.overrides = overrides;
         self
     }
 
@@ -175,10 +215,10 @@ impl Pipeline {
             *self.summary.skipped.entry(COMMITTED_BEFORE.to_owned()).or_default() += 1;
             return Ok(());
         }
-        let mut decoded = decode(&mut *self.decoder, &record);
+        let mut decoded = self.schemas.decode(&mut *self.decoder, &record)?;
         if matches!(decoded, Ok(Decoded::FlushFirst)) {
             self.flush().await?;
-            decoded = decode(&mut *self.decoder, &record);
+            decoded = self.schemas.decode(&mut *self.decoder, &record)?;
         }
         match decoded {
             Ok(Decoded::Added { .. }) => self.keep(record),
@@ -254,6 +294,14 @@ impl Pipeline {
     /// Hands what is decoded to the table; makes the table if it is not there.
     async fn flush(&mut self) -> Result<(), Failure> {
         let Some(batch) = self.decoder.flush()? else { return Ok(()) };
+        let Overridden { batch, refused: unfit } = self.overrides.apply(batch)?;
+        for row in unfit {
+            let reason = format!("column `{}`: {}", row.column, row.reason);
+            self.bury_row(Refused { origin: row.origin, stage: Stage::Schema, reason })?;
+        }
+        if batch.num_rows() == 0 {
+            return Ok(());
+        }
         if self.writer.is_none() && !batch.speaks_of_rows() {
             // There is nothing to empty yet, nor does it say what the table is; but older changes may still come.
             self.held.push(batch);
@@ -330,6 +378,7 @@ impl Pipeline {
             CommitOutcome::Committed(done) => {
                 self.summary.commits += 1;
                 self.summary.dead_letters += done.dead_letters;
+                self.summary.ghosts += done.ghosts;
             }
             CommitOutcome::Conflicted { with } => {
                 let message = format!("another writer committed {with} meanwhile; nothing was written: run again");
@@ -341,11 +390,15 @@ impl Pipeline {
         Ok(())
     }
 
-    /// Commits the rest; what was done.
+    /// Commits the rest, to which nothing more comes; what was done.
     ///
     /// # Errors
     /// As [`Pipeline::commit`]; and where no message gave a row, so that there is no table to keep the others beside.
     pub async fn finish(mut self) -> Result<Summary, Failure> {
+        self.flush().await?;
+        if let Some(writer) = &mut self.writer {
+            writer.all_has_come();
+        }
         self.commit().await?;
         self.check_letters(0)?;
         for batch in std::mem::take(&mut self.held) {
@@ -360,11 +413,6 @@ impl Pipeline {
 
 fn bytes_of(record: &CapturedRecord) -> usize {
     record.value.as_ref().map_or(0, Vec::len) + record.key.as_ref().map_or(0, Vec::len) + MESSAGE_BYTES
-}
-
-fn decode(decoder: &mut dyn Decoder, record: &CapturedRecord) -> Result<Decoded, DecodeError> {
-    let headers = record.headers();
-    decoder.decode(&record.as_message(&headers))
 }
 
 async fn create(
@@ -392,11 +440,14 @@ impl TableTemplate {
         let differs = |what: &str, has: &dyn std::fmt::Debug| {
             Err(Failure::usage(format!("the table is there already, with the {what} {has:?}, for its whole life")))
         };
-        if self.given.key && self.table.key != properties.record_key_fields() {
-            return differs("key", &properties.record_key_fields());
+        if self.given.key && self.table.key != properties.source_key() {
+            return differs("key", &properties.source_key());
         }
         if self.given.partition_by && self.table.partition_by != properties.partition_fields() {
             return differs("partition columns", &properties.partition_fields());
+        }
+        if self.given.mode && self.table.mode != properties.mode() {
+            return differs("mode", &properties.mode());
         }
         if self.given.index && self.table.index != Some(writer.index()) {
             return differs("index", &writer.index());

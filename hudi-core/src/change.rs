@@ -6,20 +6,34 @@
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, Int64Array, RecordBatch, StructArray};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, StructArray};
 use arrow::buffer::BooleanBuffer;
+use arrow::compute::{filter, filter_record_batch};
 use arrow::datatypes::DataType;
 
 use crate::error::{Error, Result};
 
 /// The columns that we add to the source's own.
 pub mod columns {
-    /// The operation that made the row what it is: `c`, `u` or `r`. Text.
+    /// The operation that made the row what it is: `c`, `u` or `r`; `d` and `t` in tables that keep deleted rows. Text.
     pub const OP: &str = "_cdc_op";
     /// Orders the changes of one row, epoch included: the table's ordering field. `long`, or padded text.
     pub const ORDER: &str = "_cdc_order";
     /// When the source committed the change, as it says. Timestamp in microseconds, UTC.
     pub const SOURCE_TS: &str = "_cdc_source_ts";
+    /// What tells a change from all others: the record key of tables that keep every change. Text.
+    pub const CHANGE: &str = "_cdc_change";
+    /// The columns that the source did not send, in tables that keep every change; null: none. Text, names with commas between.
+    pub const UNSENT: &str = "_cdc_unsent";
+
+    /// What the names of all of these begin with. No column of the source is named so.
+    pub const PREFIX: &str = "_cdc_";
+
+    /// Whether the column is one of ours.
+    #[must_use]
+    pub fn is_ours(name: &str) -> bool {
+        name.starts_with(PREFIX)
+    }
 }
 
 /// What happened to a row.
@@ -158,6 +172,9 @@ pub struct ChangeBatch {
     pub key_columns: Vec<String>,
     /// The row images: the source's own columns, named and typed as the table will have them. All nullable.
     pub rows: RecordBatch,
+    /// Whether `rows` has all columns of the source's table, so that the source dropped those that are missing. `false` where columns
+    /// are known from values only.
+    pub whole_schema: bool,
     /// What happened.
     pub ops: Vec<Op>,
     /// Orders the changes of one row: `Int64` of at most 56 bits, or `Utf8`; without epoch. Null: judged by arrival.
@@ -228,6 +245,43 @@ impl ChangeBatch {
         self.rows.num_rows()
     }
 
+    /// The changes for which the mask holds, in their order.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] where the mask is of another length.
+    pub fn retained(&self, holds: &BooleanArray) -> Result<Self> {
+        let failed =
+            |e: arrow::error::ArrowError| Error::corrupt(format!("change batch of {}", self.topic), e.to_string());
+        let kept: Vec<usize> = (0..holds.len()).filter(|row| holds.is_valid(*row) && holds.value(*row)).collect();
+        let mask = |mask: &BooleanBuffer| -> BooleanBuffer { kept.iter().map(|row| mask.value(*row)).collect() };
+        let other_keys = self.other_keys.as_ref().map(|keys| filter(keys, holds)).transpose().map_err(failed)?;
+        Ok(Self {
+            topic: Arc::clone(&self.topic),
+            source: Arc::clone(&self.source),
+            identity: self.identity.clone(),
+            run: self.run.clone(),
+            key_columns: self.key_columns.clone(),
+            rows: filter_record_batch(&self.rows, holds).map_err(failed)?,
+            whole_schema: self.whole_schema,
+            ops: taken(&self.ops, &kept),
+            orders: filter(&self.orders, holds).map_err(failed)?,
+            unsent: self.unsent.iter().map(|unsent| unsent.as_ref().map(mask)).collect(),
+            partitions: taken(&self.partitions, &kept),
+            offsets: taken(&self.offsets, &kept),
+            positions: taken(&self.positions, &kept),
+            source_ts_ms: kept.iter().map(|row| self.source_time_ms(*row)).collect(),
+            snapshots: taken(&self.snapshots, &kept),
+            other_keys: other_keys.and_then(|keys| keys.as_struct_opt().cloned()),
+            fingerprints: taken(&self.fingerprints, &kept),
+        })
+    }
+
+    /// When the source committed the change of row `row`, in milliseconds since 1970 UTC.
+    #[must_use]
+    pub fn source_time_ms(&self, row: usize) -> Option<i64> {
+        self.source_ts_ms.is_valid(row).then(|| self.source_ts_ms.value(row))
+    }
+
     /// Bytes that the batch holds in memory, about.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
@@ -245,6 +299,10 @@ impl ChangeBatch {
     pub fn order_kind(&self) -> OrderKind {
         OrderKind::of(self.orders.data_type()).unwrap_or(OrderKind::Long)
     }
+}
+
+fn taken<T: Copy>(all: &[T], rows: &[usize]) -> Vec<T> {
+    rows.iter().map(|row| all[*row]).collect()
 }
 
 #[cfg(test)]

@@ -42,7 +42,7 @@
 //! | [`file_name`], [`file_slice`], [`partition_metadata`] | names of data files, and which belong together |
 //! | [`properties`] | the table's properties: names, text, typed view, creation, update, recovery |
 //! | [`commit`] | what stands in a completed instant |
-//! | [`schema`] | meta columns, Arrow and Avro, names, evolution |
+//! | [`schema`] | meta columns, Arrow and Avro, names, evolution, and where a source's columns stand |
 //! | [`key`], [`bucket`], [`bloom`] | record keys and partition paths, and how keys are found again |
 //! | [`change`], [`merge`] | changes of rows, and which of two wins |
 //! | [`checkpoint`], [`dead_letter`] | how far the source was read, and what could not be applied |

@@ -9,7 +9,7 @@ use crate::components::Components;
 use crate::compute::Compute;
 use crate::error::{Error, Result};
 use crate::lock::{FileLock, Lock, StoreLease, TableLock};
-use crate::settings::{NewTable, WriterSettings};
+use crate::settings::{Mode, NewTable, WriterSettings};
 use crate::store::{StoreSettings, TableStore};
 use crate::table::{self, Table};
 use crate::writer::TableWriter;
@@ -169,18 +169,28 @@ impl WriterBuilder {
     /// Opens the table, or creates it where there is none. A table that is there stays what it is.
     ///
     /// # Errors
-    /// As [`WriterBuilder::open`] and [`WriterBuilder::create`].
+    /// As [`WriterBuilder::open`] and [`WriterBuilder::create`]; [`Error::Refused`] for a table of another mode.
     pub async fn open_or_create(self, table: &NewTable) -> Result<TableWriter> {
         match self.clone().open().await {
             Err(Error::NotFound { .. }) => {}
-            other => return other,
+            other => return of_mode(other?, table.mode),
         }
         match self.clone().create(table).await {
             // Somebody else was quicker.
-            Err(Error::AlreadyExists { .. }) => self.open().await,
+            Err(Error::AlreadyExists { .. }) => of_mode(self.open().await?, table.mode),
             other => other,
         }
     }
+}
+
+/// The writer, if its table does with changes what is wanted.
+fn of_mode(writer: TableWriter, wanted: Mode) -> Result<TableWriter> {
+    let found = writer.table().properties().mode();
+    if found == wanted {
+        return Ok(writer);
+    }
+    let what = format!("a table of the mode `{}`, where `{}` is wanted", found.as_str(), wanted.as_str());
+    Err(Error::refused(what, "it has its mode for its whole life: open it as it is, or make another"))
 }
 
 fn usual_lock(store: &TableStore, clock: &Arc<dyn Clock>) -> Arc<dyn Lock> {

@@ -1,13 +1,16 @@
-//! [`ChangeSet`]: all changes of one commit in the table's columns, with their keys; and [`KeyTable`], which finds them.
+//! [`ChangeSet`]: all changes of one commit in the table's columns, with their keys; [`Spot`], where a key belongs; and
+//! [`KeyTable`], which finds keys.
 
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
-use arrow::array::{RecordBatch, StringArray};
+use arrow::array::{Array, AsArray, RecordBatch, StringArray};
 use arrow::buffer::BooleanBuffer;
+use arrow::datatypes::TimestampMicrosecondType;
 use hashbrown::{DefaultHashBuilder, HashTable};
-use hudi_core::change::{Op, Origin};
+use hudi_core::change::{Op, Origin, columns};
 use hudi_core::merge::{Changes, Orders, Override};
+use serde::{Deserialize, Serialize};
 
 /// The end of a chain.
 const END: u32 = u32::MAX;
@@ -24,17 +27,32 @@ pub(crate) struct ChangeSet {
     pub(crate) orders: Orders,
     /// For each column: the changes that did not send it.
     pub(crate) unsent: Vec<Option<BooleanBuffer>>,
+    /// The other keys of rows whose key changed; `None` where no row's did.
+    pub(crate) others: Option<OtherKeys>,
+    /// The changes of runs of the connector from before the last full snapshot of the source.
+    pub(crate) old: Option<BooleanBuffer>,
     pub(crate) origins: Origins,
     /// How many changes more there were: from before a truncate.
     pub(crate) covered: u64,
+    /// One of the changes is no change of a row of its own: stored rows become it that a truncate covers.
+    pub(crate) mark: Option<u32>,
+}
+
+/// For each change of a row whose key changed, the other one: for a delete the key that the row has from then on, for an
+/// insert the key that it had. Null for all others.
+#[derive(Debug, Clone)]
+pub(crate) struct OtherKeys {
+    pub(crate) keys: StringArray,
+    /// The partition that a row of that key belongs in; empty where rows are found by their key.
+    pub(crate) partitions: StringArray,
 }
 
 /// Where changes came from, run by run.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Origins(Vec<OriginRun>);
 
 /// Changes of one topic that came together.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct OriginRun {
     pub(crate) topic: Arc<str>,
     pub(crate) partitions: Vec<i32>,
@@ -59,7 +77,65 @@ impl Origins {
     }
 }
 
+/// Where a row belongs: its key, and the partition that it is looked for in.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub(crate) struct Spot {
+    /// Empty where rows are found by their key.
+    pub(crate) partition: String,
+    pub(crate) key: String,
+}
+
+/// The same, borrowed; hashed and compared as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct SpotRef<'a> {
+    pub(crate) partition: &'a str,
+    pub(crate) key: &'a str,
+}
+
+impl Spot {
+    pub(crate) fn as_ref(&self) -> SpotRef<'_> {
+        SpotRef { partition: &self.partition, key: &self.key }
+    }
+}
+
+impl SpotRef<'_> {
+    pub(crate) fn to_spot(self) -> Spot {
+        Spot { partition: self.partition.to_owned(), key: self.key.to_owned() }
+    }
+}
+
+impl hashbrown::Equivalent<Spot> for SpotRef<'_> {
+    fn equivalent(&self, spot: &Spot) -> bool {
+        *self == spot.as_ref()
+    }
+}
+
 impl ChangeSet {
+    /// The changes that came.
+    pub(crate) fn rows(&self) -> impl Iterator<Item = u32> + use<'_> {
+        (0..self.ops.len() as u32).filter(|change| Some(*change) != self.mark)
+    }
+
+    /// Where the row of a change belongs; `by_key`: rows are found by their key, whatever their partition.
+    pub(crate) fn spot(&self, change: u32, by_key: bool) -> SpotRef<'_> {
+        let partition = if by_key { "" } else { self.partitions.value(change as usize) };
+        SpotRef { partition, key: self.keys.value(change as usize) }
+    }
+
+    /// Where the row of a change belongs by its other key, if its key changed.
+    pub(crate) fn other_spot(&self, change: u32) -> Option<SpotRef<'_>> {
+        let OtherKeys { keys, partitions } = self.others.as_ref()?;
+        let row = change as usize;
+        keys.is_valid(row).then(|| SpotRef { partition: partitions.value(row), key: keys.value(row) })
+    }
+
+    /// When the source committed a change, in microseconds since 1970 UTC.
+    pub(crate) fn source_time(&self, change: u32) -> Option<i64> {
+        let times = self.columns.column_by_name(columns::SOURCE_TS)?;
+        let times = times.as_primitive_opt::<TimestampMicrosecondType>()?;
+        times.is_valid(change as usize).then(|| times.value(change as usize))
+    }
+
     /// The changes as they are folded.
     pub(crate) fn to_fold(&self) -> Changes<'_> {
         Changes { ops: &self.ops, orders: &self.orders, unsent: &self.unsent }

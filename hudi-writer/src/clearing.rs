@@ -1,4 +1,4 @@
-//! [`Clearing`]: which stored rows a truncate covers, file by file.
+//! [`left_of`]: which stored rows a truncate covers, file by file.
 //!
 //! Statistics decide where they can; else the two columns that tell are read. Not here: how a file group without survivors is
 //! replaced, and one with some is rewritten.
@@ -6,7 +6,7 @@
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, TimeUnit, TimestampMicrosecondType};
-use hudi_core::change::columns;
+use hudi_core::change::{Op, columns};
 use hudi_core::merge::{OrderValue, Orders};
 
 use crate::compute::Compute;
@@ -26,22 +26,27 @@ pub(crate) enum Left {
     Nothing,
 }
 
-/// What the truncate leaves of a base file.
+/// What the truncate leaves of a base file. Where deleted rows are kept, those are left alone that are deleted already, and nothing
+/// is left of no file.
 pub(crate) async fn left_of(
     store: &TableStore,
     compute: &Compute,
     footer: &BaseFileFooter,
     truncation: &Truncation,
+    keeps_deleted: bool,
 ) -> Result<Left> {
-    if let Some(left) = left_by_bounds(footer, truncation) {
+    let by_bounds = left_by_bounds(footer, truncation);
+    if let Some(left) = by_bounds.filter(|left| !keeps_deleted || *left == Left::All) {
         return Ok(left);
     }
-    let sink = Covered { truncation: truncation.clone(), path: footer.path.clone(), next_row: 0, rows: vec![] };
-    let wanted = [columns::ORDER, columns::SOURCE_TS];
-    let covered = scan(store, footer, Some(&wanted), compute, sink, None).await?.rows;
+    let (truncation, path) = (truncation.clone(), footer.path.clone());
+    let sink = Covered { truncation, keeps_deleted, path, next_row: 0, rows: vec![] };
+    let wanted = [columns::ORDER, columns::SOURCE_TS, columns::OP];
+    let wanted = &wanted[..if keeps_deleted { 3 } else { 2 }];
+    let covered = scan(store, footer, Some(wanted), compute, sink, None).await?.rows;
     Ok(match covered.len() as u64 {
         0 => Left::All,
-        rows if rows == footer.rows() => Left::Nothing,
+        rows if rows == footer.rows() && !keeps_deleted => Left::Nothing,
         _ => Left::Without(covered),
     })
 }
@@ -84,9 +89,13 @@ fn none_survives(order: &Bounds, time: &Bounds, truncation: &Truncation) -> bool
     below && not_later
 }
 
+/// What stands in the column `_cdc_op` of rows that are deleted.
+const DELETED: [&str; 2] = [Op::Delete.letter(), Op::Truncate.letter()];
+
 /// Collects the rows that the truncate covers.
 struct Covered {
     truncation: Truncation,
+    keeps_deleted: bool,
     path: String,
     next_row: u64,
     rows: Vec<u64>,
@@ -99,10 +108,14 @@ impl BatchSink for Covered {
         let times = batch.column_by_name(columns::SOURCE_TS).map(|column| cast(column, &micros));
         let times = times.transpose().map_err(Error::columns("read the times of", &self.path))?;
         let times = times.as_ref().map(|times| times.as_primitive::<TimestampMicrosecondType>());
+        let letters = batch.column_by_name(columns::OP).filter(|_| self.keeps_deleted);
+        let letters = letters.and_then(|letters| letters.as_string_opt::<i32>());
         for row in 0..batch.num_rows() {
             let order = orders.as_ref().map_or(OrderValue::Lowest, |orders| orders.value(row));
             let time = times.filter(|times| times.is_valid(row)).map(|times| times.value(row));
-            if self.truncation.covers(order, time) {
+            let is_deleted =
+                letters.is_some_and(|letters| letters.is_valid(row) && DELETED.contains(&letters.value(row)));
+            if self.truncation.covers(order, time) && !is_deleted {
                 self.rows.push(self.next_row + row as u64);
             }
         }

@@ -95,6 +95,19 @@ struct Gather<'a> {
     writes: Vec<(usize, Option<usize>, &'a RowWrite)>,
 }
 
+impl Gather<'_> {
+    /// Where keys come from: a stored row keeps its own, whatever it becomes.
+    fn keys_from(&self) -> Vec<(usize, usize)> {
+        let mut from = self.from.clone();
+        for (row, stored_row, _) in &self.writes {
+            if let Some(stored_row) = stored_row {
+                from[*row] = (0, *stored_row);
+            }
+        }
+        from
+    }
+}
+
 impl Rewrite {
     /// `stored_keys` is the filter of the stored file, if it can take the new keys.
     pub(crate) fn new(
@@ -166,7 +179,7 @@ impl Rewrite {
         let new_seqnos: ArrayRef = Arc::new(self.draw_seqnos(gather.writes.len()));
         let keys = match gather.stored {
             None if self.makes_keys => Arc::clone(&new_seqnos),
-            stored => self.gathered(stored.map(|b| &**b.column(2)), &self.changes.keys, &gather.from)?,
+            stored => self.gathered(stored.map(|b| &**b.column(2)), &self.changes.keys, &gather.keys_from())?,
         };
         let (times, seqnos) = match gather.stored {
             None => (constant(&self.instants, self.meta.instant.as_str(), rows), new_seqnos),

@@ -1,14 +1,14 @@
 //! One commit, from the buffered changes to the completed instant. The stages stand in [`Flush::run`], in their order.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use arrow::datatypes::{Schema, SchemaRef};
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use hudi_core::bloom::{BloomFilter, TYPE_CODE};
-use hudi_core::change::{OrderKind, Origin, columns};
-use hudi_core::checkpoint::Checkpoint;
+use hudi_core::change::{Op, OrderKind, Origin, columns};
+use hudi_core::checkpoint::{Bounding, Checkpoint};
 use hudi_core::commit::{CommitMetadata, WriteOperation, WriteStat};
 use hudi_core::dead_letter::{DeadLetter, Original, Stage};
 use hudi_core::file_name::{BaseFileName, Marker, MarkerKind, WriteToken};
@@ -19,27 +19,57 @@ use hudi_core::properties::keys;
 use hudi_core::schema::avro;
 use hudi_core::timeline::Timeline;
 
-use crate::changes::ChangeSet;
+use crate::buffer::{Buffer, Shape};
+use crate::changes::{ChangeSet, Spot};
 use crate::commit::{ATTEMPT_KEY, Completed, Inflight, Requested, Scope, heal, request, undo_left_behind};
 use crate::components::Components;
 use crate::cow::{FileMeta, Rewrite};
 use crate::error::{Error, Result, format};
 use crate::file::{BaseFileFooter, EncoderSpec, Encoding, scan};
+use crate::ghosts::{Tracked, due, track};
 use crate::lock::Guard;
+use crate::moves::{Window, follow};
 use crate::mutant::Mutant;
 use crate::outcome::{CommitOutcome, Committed};
 use crate::plan::{Plan, PlannedFile, Planner};
 use crate::positions::Positions;
+use crate::remembered::{Remembered, remove_superseded};
 use crate::session::Session;
-use crate::settings::Index;
+use crate::settings::{Index, Mode};
 use crate::store::Created;
 use crate::table::{self, History, Table};
+use crate::truncation::Truncation;
 
 /// A commit on its way.
 pub(crate) struct Flush<'a> {
     pub(crate) session: &'a mut Session,
     pub(crate) positions: &'a mut Positions,
     pub(crate) originals: &'a (dyn Fn(&Origin) -> Option<Original> + Sync),
+    pub(crate) work: Work,
+}
+
+/// What a commit is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Work {
+    /// The changes that wait.
+    Changes,
+    /// The rows that a later snapshot of the source does not have.
+    Ghosts,
+}
+
+/// Whether a later snapshot of the source has ended, and what it does not have is to be deleted.
+pub(crate) fn ghosts_are_due(session: &Session, positions: &Positions) -> bool {
+    session.replaces() && bounding(session, &positions.checkpoint).is_some()
+}
+
+fn bounding<'a>(session: &Session, checkpoint: &'a Checkpoint) -> Option<(&'a str, &'a Bounding)> {
+    let has_stale = !session.memory.rows.stale().is_empty();
+    if session.parts.is_broken(Mutant::GhostsBeforeTheEnd) {
+        let currents = checkpoint.sources.iter().filter_map(|(name, s)| Some((name, s.snapshot.current.as_ref()?)));
+        let mut begun = currents.filter(|(_, current)| current.begin.is_some() && !current.deleted);
+        return begun.next().map(|(name, current)| (name.as_str(), current));
+    }
+    due(checkpoint, session.all_has_come, has_stale)
 }
 
 /// What was written, and is not a commit yet.
@@ -53,6 +83,17 @@ struct Written {
     replaced_rows: u64,
     ignored_changes: u64,
     letters: usize,
+    remembering: Remembering,
+}
+
+/// What a commit does to the row memory.
+#[derive(Default)]
+struct Remembering {
+    /// The memory after it; `None`: it stays what it is.
+    memory: Option<Remembered>,
+    /// Another memory would have made a difference.
+    depends: bool,
+    forgotten: u64,
 }
 
 /// A base file that will be written, with its name.
@@ -97,12 +138,15 @@ impl Flush<'_> {
         }
         let known = self.session.table.timeline.instants();
         let since: Vec<Instant> = timeline.completed_writes().filter(|i| !known.contains(i)).copied().collect();
-        if let Err(with) = self.catch_up(&since, &Scope::Nothing, &[]).await? {
+        if let Err(with) = self.catch_up(&since, &Scope::Nothing, &[], false).await? {
             return Ok(Err(with));
         }
+        if self.session.memory.of != self.positions.checkpoint.memory {
+            self.session.memory = Remembered::load(&parts, &self.positions.checkpoint).await?;
+        }
         self.session.table.timeline = timeline;
-        // What a truncate covers is replaced.
-        let truncates = self.session.buffer.truncation().is_some();
+        // What a truncate covers is replaced, unless it is kept.
+        let truncates = self.session.buffer.truncation().is_some() && self.session.mode != Mode::SoftDelete;
         let action = if truncates { Action::ReplaceCommit } else { Action::Commit };
         request(&parts, &self.session.table.timeline, action).await.map(Ok)
     }
@@ -114,6 +158,7 @@ impl Flush<'_> {
         since: &[Instant],
         scope: &Scope,
         ours: &[WriteStat],
+        remembers: bool,
     ) -> Result<Result<(), InstantTime>> {
         let session = &mut *self.session;
         let mut newest: Option<History> = None;
@@ -135,51 +180,93 @@ impl Flush<'_> {
         let pipeline = &session.parts.settings.pipeline;
         if let (Some(newest), Some(last)) = (newest, since.last())
             && !session.parts.is_broken(Mutant::CheckpointNotJoined)
-            && !self.positions.join(newest, pipeline)?
+            && !self.positions.join(newest, pipeline, remembers)?
         {
             return Ok(Err(last.time));
         }
         Ok(Ok(()))
     }
 
-    async fn plan(&mut self) -> Result<(Arc<ChangeSet>, Plan)> {
+    async fn plan(&mut self, instant: InstantTime) -> Result<(Arc<ChangeSet>, Plan, Remembering)> {
         let session = &mut *self.session;
         let truncation = session.buffer.truncation().cloned();
         let columns = match &session.columns {
             Some(columns) if session.buffer.rows() > 0 || truncation.is_some() => Arc::clone(columns),
             _ => Arc::new(Schema::empty()),
         };
-        let kind = columns.field_with_name(columns::ORDER).ok().and_then(|f| OrderKind::of(f.data_type()));
-        let (buffer, table_columns) = (std::mem::take(&mut session.buffer), Arc::clone(&columns));
-        let join = move || buffer.into_change_set(&table_columns, kind.unwrap_or(OrderKind::Long));
+        let snapshots = self.positions.checkpoint.sources.values().map(|source| &source.snapshot);
+        let runs = snapshots.flat_map(|s| s.runs.iter().filter(|seen| s.is_before(Some(&seen.run))));
+        let old_runs = runs.map(|seen| seen.run.clone()).collect();
+        let shape = Shape { old_runs, ..session.shape(&columns) };
+        let buffer = std::mem::take(&mut session.buffer);
+        let join = move || buffer.into_change_set(&shape);
         let changes = Arc::new(session.parts.compute.run(join).await?);
         if changes.ops.is_empty() && truncation.is_none() {
             let plan = Plan { ignored: changes.covered, ..Plan::default() };
-            return Ok((changes, plan));
+            return Ok((changes, plan, Remembering::default()));
         }
-        let planner = Planner {
-            store: &session.parts.store,
-            clock: &*session.parts.clock,
-            compute: &session.parts.compute,
-            changes: &changes,
-            index: session.index,
-            keys: &session.keys,
-            target_file_bytes: session.parts.settings.target_file_bytes,
-            order_column: columns.index_of(columns::ORDER).map_err(Error::columns("plan", "a commit"))?,
-            deletes_must_be_found: table::is_immutable(&session.table.properties)
-                && session.index != Index::GlobalSimple,
-            truncation: truncation.as_ref(),
+        let planner = session.planner(&changes, &columns, truncation.as_ref())?;
+        let settings = &session.parts.settings;
+        let window = Window { rows: settings.row_memory_rows, age_ms: settings.row_memory_ms as i64 };
+        let followed = follow(&planner, &session.table, &session.memory.rows, window).await?;
+        let planner = Planner { changes: &followed.changes, ..planner };
+        let mut plan = planner.plan_all(&session.table).await?;
+        plan.scope = plan.scope.and(followed.scope);
+        let stale = stale_after(session, &mut self.positions.checkpoint, &planner, &followed.changes).await?;
+        let memory = match stale {
+            Some(stale) => Some(followed.memory.as_ref().unwrap_or(&session.memory.rows).with_stale(stale)),
+            None => followed.memory,
         };
-        let plan = planner.plan_all(&session.table).await?;
-        Ok((changes, plan))
+        let memory = memory.map(|rows| Remembered::of_commit(rows, instant));
+        let remembering = Remembering { memory, depends: followed.depends_on_memory, forgotten: followed.forgotten };
+        Ok((followed.changes, plan, remembering))
+    }
+
+    /// Plans the deletion of what a snapshot does not have; nothing, if somebody else did so meanwhile.
+    async fn plan_ghosts(&mut self, instant: InstantTime) -> Result<(Arc<ChangeSet>, Plan, Remembering)> {
+        let session = &mut *self.session;
+        let columns = session.columns.clone().unwrap_or_else(|| Arc::new(Schema::empty()));
+        let nothing = Buffer::default().into_change_set(&session.shape(&columns))?;
+        let changes = Arc::new(nothing);
+        let bound = bounding(session, &self.positions.checkpoint).map(|(name, of)| (name.to_owned(), of.begin.clone()));
+        let Some((source, Some(begin))) = bound else { return Ok((changes, Plan::default(), Remembering::default())) };
+        let before = &session.memory.rows;
+        let plan =
+            session.planner(&changes, &columns, None)?.plan_ghosts(&session.table, &begin, before.stale()).await?;
+        if let Some(current) =
+            self.positions.checkpoint.sources.get_mut(&source).and_then(|s| s.snapshot.current.as_mut())
+        {
+            current.deleted = true;
+        }
+        let without = before.with_stale(BTreeSet::new());
+        let memory = (!before.stale().is_empty()).then(|| Remembered::of_commit(without, instant));
+        Ok((changes, plan, Remembering { memory, depends: true, forgotten: 0 }))
+    }
+
+    /// Logs that a snapshot will delete nothing, once.
+    fn tell_cancelled(&self) {
+        for (name, source) in &self.positions.checkpoint.sources {
+            let Some(reason) = source.snapshot.cancelled() else { continue };
+            let before = self.positions.committed.sources.get(name).and_then(|source| source.snapshot.cancelled());
+            if before.is_none() {
+                let url = self.session.parts.store.url();
+                tracing::warn!(table = url, source = name, reason, "rows that the new snapshot lacks are not deleted");
+            }
+        }
     }
 
     /// Changes that cannot be applied become dead letters.
     fn bury(&mut self, changes: &ChangeSet, plan: &Plan) -> Result<()> {
         let unfilled = "the change lacks columns that the source did not send, and no stored row has them";
         let not_found = "no such key in the partition that the delete's before-image names";
+        let unmatched = "no row is what this one was before the change, and the table has no key that tells it: name the key's \
+                         columns with --key when it is made";
         let reasons = plan.unfilled.iter().map(|c| (c, unfilled)).chain(plan.not_found.iter().map(|c| (c, not_found)));
-        for (change, reason) in reasons {
+        for (change, reason) in reasons.chain(plan.unmatched.iter().map(|c| (c, unmatched))) {
+            if changes.ops[*change as usize] == Op::Snapshot {
+                let sources = self.positions.checkpoint.sources.values_mut();
+                sources.for_each(|source| source.snapshot.cancel("a row of it is a dead letter"));
+            }
             let lost = || Error::corrupt("changes", "a change without an origin");
             let origin = &changes.origins.of(*change).ok_or_else(lost)?;
             let original = (self.originals)(origin).ok_or_else(|| {
@@ -214,8 +301,14 @@ impl Flush<'_> {
     /// Plans what becomes of every file group, and says so on the timeline; dead letters are written. The stats are those
     /// announced.
     async fn announce(&mut self, requested: &Requested) -> Result<(Written, Vec<Job>, Arc<ChangeSet>)> {
-        let (changes, plan) = self.plan().await?;
+        let (changes, plan, remembering) = match self.work {
+            Work::Changes => self.plan(requested.time()).await?,
+            Work::Ghosts => self.plan_ghosts(requested.time()).await?,
+        };
         self.bury(&changes, &plan)?;
+        let sources = self.positions.checkpoint.sources.values_mut();
+        sources.for_each(|source| source.snapshot.commit_in(requested.time().as_str()));
+        self.tell_cancelled();
         let session = &mut *self.session;
         let Plan { scope, ignored: ignored_changes, replaced, replaced_rows, .. } = plan;
         let jobs = jobs(plan.files, requested.time(), &*session.parts.clock);
@@ -228,9 +321,16 @@ impl Flush<'_> {
         requested.announce(&metadata, &markers).await?;
         let letters = std::mem::take(&mut session.letters);
         write_dead_letters(&session.parts.store, requested.time(), &letters).await?;
+        if let Some(memory) = &remembering.memory {
+            memory.name_in(&mut self.positions.checkpoint);
+            let is_broken = |how| session.parts.is_broken(how);
+            if !is_broken(Mutant::MemoryNotWritten) && !is_broken(Mutant::MemoryAfterCommit) {
+                memory.put(&session.parts).await?;
+            }
+        }
         let stats = metadata.write_stats().cloned().collect();
         let (action, letters) = (requested.action(), letters.len());
-        let written = Written { action, scope, stats, replaced, replaced_rows, ignored_changes, letters };
+        let written = Written { action, scope, stats, replaced, replaced_rows, ignored_changes, letters, remembering };
         Ok((written, jobs, changes))
     }
 
@@ -253,13 +353,30 @@ impl Flush<'_> {
         if inflight.complete(guard, &metadata).await? == Completed::Taken {
             return Ok(CommitOutcome::Conflicted { with: instant });
         }
+        if self.session.parts.is_broken(Mutant::MemoryAfterCommit)
+            && let Some(memory) = &written.remembering.memory
+        {
+            memory.put(&self.session.parts).await?;
+        }
         if self.session.parts.is_broken(Mutant::CheckpointOutsideCommit) && !written.stats.is_empty() {
             let ours = std::mem::replace(&mut self.positions.checkpoint, self.positions.committed.clone());
             let outcome = self.done(instant, &written);
             self.positions.checkpoint = ours;
             return outcome;
         }
-        self.done(instant, &written)
+        let outcome = self.done(instant, &written);
+        self.tidy().await;
+        outcome
+    }
+
+    /// The commit stands: row memories that it supersedes are litter.
+    async fn tidy(&mut self) {
+        match remove_superseded(&self.session.parts, &self.positions.committed).await {
+            Ok(()) => self.positions.are_tidied(),
+            Err(error) => {
+                tracing::warn!(%error, "could not remove a row memory that is superseded: the next commit will")
+            }
+        }
     }
 
     fn done(&mut self, instant: InstantTime, written: &Written) -> Result<CommitOutcome> {
@@ -267,8 +384,13 @@ impl Flush<'_> {
         let columns = self.session.columns.clone();
         self.session.table = next_table(&self.session.table, columns, ours, &written.replaced)?;
         self.positions.are_committed();
+        if let Some(memory) = &written.remembering.memory {
+            self.session.memory = memory.clone();
+        }
         let mut committed = summed(instant, &written.stats, written.ignored_changes, written.letters);
         committed.deleted_rows += written.replaced_rows;
+        committed.forgotten_moves = written.remembering.forgotten;
+        committed.ghosts = if self.work == Work::Ghosts { committed.deleted_rows } else { 0 };
         Ok(CommitOutcome::Committed(committed))
     }
 
@@ -288,7 +410,8 @@ impl Flush<'_> {
             Ok(since) => since,
             Err(with) => return Ok(Err(with)),
         };
-        if let Err(with) = self.catch_up(&since, &written.scope, &written.stats).await? {
+        let remembers = written.remembering.depends;
+        if let Err(with) = self.catch_up(&since, &written.scope, &written.stats, remembers).await? {
             return Ok(Err(with));
         }
         let ours = inflight.requested().time();
@@ -336,6 +459,35 @@ impl Flush<'_> {
         }
         Ok(metadata)
     }
+}
+
+/// The keys that a commit leaves stale; `None`: those that are remembered.
+async fn stale_after(
+    session: &Session,
+    checkpoint: &mut Checkpoint,
+    planner: &Planner<'_>,
+    changes: &ChangeSet,
+) -> Result<Option<BTreeSet<Spot>>> {
+    if !session.replaces() {
+        return Ok(None);
+    }
+    let sources = checkpoint.sources.values_mut();
+    let Some(state) = sources.map(|source| &mut source.snapshot).find(|state| state.current.is_some()) else {
+        return Ok(None);
+    };
+    let before = session.memory.rows.stale();
+    let current = state.current.as_ref().filter(|current| current.cancelled.is_none());
+    let Some(begin) = current.map(|current| current.begin.clone()) else {
+        return Ok((!before.is_empty()).then(BTreeSet::new));
+    };
+    Ok(match track(planner, &session.table, changes, before, begin.as_deref()).await? {
+        Tracked::Same => None,
+        Tracked::Now(stale) => Some(stale),
+        Tracked::TooMany => {
+            state.cancel("too much from before it came after it began");
+            Some(BTreeSet::new())
+        }
+    })
 }
 
 /// The kind of write that a commit says it is. That of a truncate is Hudi's own for a table emptied and filled anew.
@@ -510,5 +662,43 @@ fn summed(instant: InstantTime, written: &[WriteStat], ignored_changes: u64, let
         files: written.len() as u64,
         bytes: sum(|stat| stat.file_size_in_bytes),
         dead_letters: letters as u64,
+        forgotten_moves: 0,
+        ghosts: 0,
+    }
+}
+
+impl Session {
+    /// Plans changes onto the table as it stands.
+    /// The shape of changes in these columns.
+    fn shape(&self, columns: &SchemaRef) -> Shape {
+        let kind = columns.field_with_name(columns::ORDER).ok().and_then(|f| OrderKind::of(f.data_type()));
+        Shape {
+            columns: Arc::clone(columns),
+            kind: kind.unwrap_or(OrderKind::Long),
+            mode: self.mode,
+            key: self.keys.record_key_fields.clone(),
+            old_runs: HashSet::new(),
+        }
+    }
+
+    fn planner<'a>(
+        &'a self,
+        changes: &'a Arc<ChangeSet>,
+        columns: &Schema,
+        truncation: Option<&'a Truncation>,
+    ) -> Result<Planner<'a>> {
+        Ok(Planner {
+            store: &self.parts.store,
+            clock: &*self.parts.clock,
+            compute: &self.parts.compute,
+            changes,
+            index: self.index,
+            keys: &self.keys,
+            mode: self.mode,
+            target_file_bytes: self.parts.settings.target_file_bytes,
+            order_column: columns.index_of(columns::ORDER).map_err(Error::columns("plan", "a commit"))?,
+            deletes_must_be_found: table::is_immutable(&self.table.properties) && self.index != Index::GlobalSimple,
+            truncation,
+        })
     }
 }

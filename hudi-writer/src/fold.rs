@@ -47,6 +47,10 @@ pub(crate) struct Folding<'a> {
     pub(crate) home: Home<'a>,
     /// The column of `_cdc_order` among the changes' columns.
     pub(crate) order_column: usize,
+    /// Deleted rows are kept.
+    pub(crate) keeps_deleted: bool,
+    /// A key that is stored nowhere is not deleted.
+    pub(crate) must_be_found: bool,
 }
 
 /// Where rows belong.
@@ -73,21 +77,25 @@ struct Stored {
 /// Folds every key onto its stored row.
 pub(crate) fn fold(folding: &Folding<'_>) -> Result<Folded> {
     let Folding { changes, keys, found, .. } = folding;
-    let stored = where_stored(keys, found)?;
+    let stored = folding.where_stored()?;
     let mut folded = Folded { edits: found.iter().map(|_| vec![]).collect(), ..Folded::default() };
-    let mut folder = Folder::new(changes.to_fold());
+    let mut folder = Folder::new(changes.to_fold()).keeping_deleted(folding.keeps_deleted);
     for id in 0..keys.len() as u32 {
         let at = stored[id as usize];
         let order = at.map(|at| found[at.file].orders.value(at.entry));
-        match folder.fold(keys.chain(id), order) {
+        let only_deletes = || keys.chain(id).all(|change| changes.ops[change as usize] == Op::Delete);
+        // A row that is kept although a truncate covers it is marked first.
+        let mark = changes.mark.filter(|_| at.is_some_and(|at| is_covered(&found[at.file], at.row)));
+        match folder.fold(mark.into_iter().chain(keys.chain(id)), order) {
             Fate::Untouched => {}
             Fate::Removed => match at {
                 Some(at) => folded.edits[at.file].push(Edit { row: at.row, write: None }),
-                None => {
-                    let only_deletes = keys.chain(id).all(|change| changes.ops[change as usize] == Op::Delete);
-                    folded.not_found.extend(keys.chain(id).filter(|_| only_deletes));
-                }
+                None if only_deletes() => folded.not_found.extend(keys.chain(id)),
+                None => {}
             },
+            Fate::Written { .. } if at.is_none() && folding.must_be_found && only_deletes() => {
+                folded.not_found.extend(keys.chain(id));
+            }
             Fate::Written { image, order } => {
                 let write = row_write(image, order, folder.overrides(), folding.order_column);
                 folding.put(write, at, &mut folded)?;
@@ -103,6 +111,22 @@ pub(crate) fn fold(folding: &Folding<'_>) -> Result<Folded> {
 }
 
 impl Folding<'_> {
+    /// Where the row of each key is stored. Rows that a truncate covers are no more, unless they are kept.
+    fn where_stored(&self) -> Result<Vec<Option<Stored>>> {
+        let mut stored: Vec<Option<Stored>> = vec![None; self.keys.len()];
+        for (file, found) in self.found.iter().enumerate() {
+            let is_gone = |row: u64| !self.keeps_deleted && is_covered(found, row);
+            for (entry, (id, row)) in found.rows.iter().enumerate().filter(|(_, (_, row))| !is_gone(*row)) {
+                let place = &mut stored[*id as usize];
+                if place.replace(Stored { file, row: *row, entry }).is_some() {
+                    let why = "a record key stands twice where it may once: run a check";
+                    return Err(Error::corrupt(&found.path, why));
+                }
+            }
+        }
+        Ok(stored)
+    }
+
     /// Puts a row where it belongs: onto its stored row, or into its partition, out of the one that it leaves.
     fn put(&self, mut write: RowWrite, at: Option<Stored>, folded: &mut Folded) -> Result<()> {
         let (target, leaves) = self.target(&write, at)?;
@@ -172,18 +196,8 @@ impl Folding<'_> {
     }
 }
 
-fn where_stored(keys: &KeyTable, found: &[Found]) -> Result<Vec<Option<Stored>>> {
-    let mut stored: Vec<Option<Stored>> = vec![None; keys.len()];
-    for (file, found) in found.iter().enumerate() {
-        let is_gone = |row: &u64| found.gone.as_ref().is_some_and(|gone| gone.binary_search(row).is_ok());
-        for (entry, (id, row)) in found.rows.iter().enumerate().filter(|(_, (_, row))| !is_gone(row)) {
-            let place = &mut stored[*id as usize];
-            if place.replace(Stored { file, row: *row, entry }).is_some() {
-                return Err(Error::corrupt(&found.path, "a record key stands twice where it may once: run a check"));
-            }
-        }
-    }
-    Ok(stored)
+fn is_covered(found: &Found, row: u64) -> bool {
+    found.covered.as_ref().is_some_and(|covered| covered.binary_search(&row).is_ok())
 }
 
 fn row_write(image: u32, order: RowRef, overrides: &[Override], order_column: usize) -> RowWrite {

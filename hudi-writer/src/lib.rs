@@ -9,9 +9,12 @@
 //! Table version 6, copy-on-write. A commit is one put: data, schema and the source's position become visible in it, or
 //! nothing does. What a writer that died left behind is removed when the table is opened next.
 //!
+//! [`ingest`] feeds many tables from many topics, under one budget of memory.
+//!
 //! The library spawns no task; columns are computed on a bounded blocking pool ([`Compute`]), and time and ids come from a
 //! [`Clock`].
 
+mod arrivals;
 mod buffer;
 mod builder;
 mod changes;
@@ -24,11 +27,16 @@ mod compute;
 mod cow;
 mod error;
 mod file;
+mod fit;
 mod flush;
 mod fold;
+mod ghosts;
+mod images;
 mod index;
+pub mod ingest;
 mod keying;
 mod lock;
+mod moves;
 mod mutant;
 mod orders;
 mod outcome;
@@ -36,14 +44,18 @@ mod placing;
 mod plan;
 mod positions;
 mod read;
+mod recorded;
+mod remembered;
 mod session;
 mod settings;
+mod settled;
 mod store;
 mod table;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod truncation;
 mod types;
+mod whereabouts;
 mod writer;
 
 pub use builder::WriterBuilder;
@@ -55,7 +67,8 @@ pub use lock::{Attempt, HeldLock, Lock};
 pub use outcome::{CommitOutcome, Committed, Refused, Taken};
 pub use read::{DataFile, ReadOptions};
 pub use settings::{
-    FileCompression, ForeignMetadataTable, ForeignPending, Index, NewTable, SourceWentBack, WriterSettings,
+    FileCompression, ForeignMetadataTable, ForeignPending, Index, Mode, NewTable, OnSchemaConflict, SecondSnapshot,
+    SourceWentBack, WriterSettings,
 };
 pub use store::{Encryption, RequestCounts, StoreSettings};
 pub use table::Table;

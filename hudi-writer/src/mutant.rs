@@ -42,4 +42,10 @@ pub enum Mutant {
     OverlapIgnored,
     /// What the last holder of a lock that ran out may be about to complete is left alone.
     LeftBehindIgnored,
+    /// What is remembered of moved rows is named by the commit, and not written.
+    MemoryNotWritten,
+    /// It is written after the commit.
+    MemoryAfterCommit,
+    /// What a snapshot does not have is deleted before its end was seen.
+    GhostsBeforeTheEnd,
 }

@@ -1,6 +1,9 @@
 //! How taking changes and committing them can end. All of these are ordinary endings.
 
-use hudi_core::change::Origin;
+use std::collections::{BTreeMap, HashSet};
+
+use hudi_core::change::{ChangeBatch, Origin};
+use hudi_core::checkpoint::Verdict;
 use hudi_core::dead_letter::Stage;
 use hudi_core::instant::InstantTime;
 
@@ -31,6 +34,39 @@ pub struct Refused {
     pub stage: Stage,
     /// Why. Holds no row value.
     pub reason: String,
+}
+
+/// What of a batch cannot be in the table. A message is refused as a whole, and once.
+pub(crate) struct Refusals<'a> {
+    batch: &'a ChangeBatch,
+    verdicts: &'a [Verdict],
+    messages: HashSet<(i32, i64)>,
+    refused: Vec<Refused>,
+}
+
+impl<'a> Refusals<'a> {
+    /// Of those changes of the batch that are new.
+    pub(crate) fn of(batch: &'a ChangeBatch, verdicts: &'a [Verdict]) -> Self {
+        Self { batch, verdicts, messages: HashSet::new(), refused: vec![] }
+    }
+
+    /// Refuses rows, each for its reason.
+    pub(crate) fn add(&mut self, stage: Stage, rows: &BTreeMap<usize, String>) {
+        for (row, reason) in rows.iter().filter(|(row, _)| self.verdicts[**row] == Verdict::New) {
+            if self.messages.insert((self.batch.partitions[*row], self.batch.offsets[*row])) {
+                self.refused.push(Refused { origin: self.batch.origin(*row), stage, reason: reason.clone() });
+            }
+        }
+    }
+
+    /// Whether a row's message is refused.
+    pub(crate) fn hold(&self, row: usize) -> bool {
+        !self.messages.is_empty() && self.messages.contains(&(self.batch.partitions[row], self.batch.offsets[row]))
+    }
+
+    pub(crate) fn finish(self) -> Vec<Refused> {
+        self.refused
+    }
 }
 
 /// How a commit ended.
@@ -68,4 +104,26 @@ pub struct Committed {
     pub bytes: u64,
     /// Messages that could not become rows, in `.hoodie/.cdc/dead_letters/<instant>.jsonl`.
     pub dead_letters: u64,
+    /// Halves of moves that were waited for no longer: the window of the row memory is over.
+    pub forgotten_moves: u64,
+    /// Of the deleted rows, those that a later snapshot of the source does not have.
+    pub ghosts: u64,
+}
+
+impl Committed {
+    /// This one, and the next of the same call.
+    pub(crate) fn and(self, next: Self) -> Self {
+        Self {
+            instant: next.instant,
+            inserted_rows: self.inserted_rows + next.inserted_rows,
+            updated_rows: self.updated_rows + next.updated_rows,
+            deleted_rows: self.deleted_rows + next.deleted_rows,
+            ignored_changes: self.ignored_changes + next.ignored_changes,
+            files: self.files + next.files,
+            bytes: self.bytes + next.bytes,
+            dead_letters: self.dead_letters + next.dead_letters,
+            forgotten_moves: self.forgotten_moves + next.forgotten_moves,
+            ghosts: self.ghosts + next.ghosts,
+        }
+    }
 }

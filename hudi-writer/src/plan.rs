@@ -11,11 +11,11 @@ use arrow::buffer::BooleanBuffer;
 use arrow::compute::{concat_batches, take_record_batch};
 use futures::{StreamExt, TryStreamExt};
 use hudi_core::bucket::bucket_of;
-use hudi_core::change::OrderKind;
+use hudi_core::change::{Op, OrderKind, columns};
 use hudi_core::file_slice::FileSlice;
 use hudi_core::key::KeySpec;
 use hudi_core::layout;
-use hudi_core::merge::Orders;
+use hudi_core::merge::{Orders, Override, RowRef};
 
 use crate::changes::{ChangeSet, KeyTable, RowWrite};
 use crate::clearing::{Left, left_of};
@@ -26,10 +26,11 @@ use crate::cow::Edit;
 use crate::error::{Error, Result};
 use crate::file::{BatchReader, align, read_footer};
 use crate::fold::{Carried, Folded, Folding, Home, fold};
+use crate::images::{Images, Told};
 use crate::index::{Found, look_up};
 use crate::placing::Placing;
 pub(crate) use crate::placing::{PlannedFile, StoredFile};
-use crate::settings::Index;
+use crate::settings::{Index, Mode};
 use crate::store::TableStore;
 use crate::table::Table;
 use crate::truncation::Truncation;
@@ -45,6 +46,7 @@ pub(crate) struct Planner<'a> {
     pub(crate) changes: &'a Arc<ChangeSet>,
     pub(crate) index: Index,
     pub(crate) keys: &'a KeySpec,
+    pub(crate) mode: Mode,
     pub(crate) target_file_bytes: u64,
     /// The column of `_cdc_order` among the changes' columns.
     pub(crate) order_column: usize,
@@ -62,6 +64,8 @@ pub(crate) struct Plan {
     pub(crate) unfilled: Vec<u32>,
     /// Deletes whose row is not in the partition that they name.
     pub(crate) not_found: Vec<u32>,
+    /// Deletes, in a table without a key, whose image is that of no row.
+    pub(crate) unmatched: Vec<u32>,
     /// How many changes were older than what they met.
     pub(crate) ignored: u64,
     /// The file groups that are replaced by nothing, by partition.
@@ -97,12 +101,13 @@ impl Planner<'_> {
         };
         let mut plan = match self.index {
             Index::GlobalSimple => self.plan_globally(&slices, &cleared).await?,
+            Index::Simple if self.tells_rows_by_image() => self.plan_by_image(shares, &slices, &cleared).await?,
             Index::Simple | Index::Bucket(_) => self.plan_shares(shares, &slices, &cleared).await?,
         };
         plan.ignored += self.changes.covered;
         if self.truncation.is_some() {
             plan.scope = Scope::Table;
-            cleared.add_to(&mut plan);
+            cleared.add_to(&mut plan, self.mark());
         }
         Ok(plan)
     }
@@ -112,7 +117,10 @@ impl Planner<'_> {
         let all = slices.iter().flat_map(|(partition, slices)| slices.iter().map(|slice| (partition.as_str(), slice)));
         let looks = self.open(all.collect()).await?.into_iter().map(|file| async move {
             let left = match &file.stored {
-                Some(stored) => left_of(self.store, self.compute, &stored.footer, truncation).await?,
+                Some(stored) => {
+                    let keeps_deleted = self.mode == Mode::SoftDelete;
+                    left_of(self.store, self.compute, &stored.footer, truncation, keeps_deleted).await?
+                }
                 None => Left::All,
             };
             Ok::<_, Error>((file, left))
@@ -136,12 +144,12 @@ impl Planner<'_> {
 
     /// Plans the changes share by share, several of them at a time.
     async fn plan_shares(&self, shares: Vec<Share>, slices: &Slices, cleared: &Cleared) -> Result<Plan> {
-        let keyless = self.keys.is_keyless();
+        let only_adds = self.keys.is_keyless() || self.mode == Mode::History;
         // Nothing is looked for where nothing can be found.
-        let scope = if keyless { Scope::Nothing } else { scope_of(&shares) };
+        let scope = if only_adds { Scope::Nothing } else { scope_of(&shares) };
         let plans = shares.into_iter().map(|share| async move {
             let slices = slices.get(&share.partition).map(Vec::as_slice).unwrap_or_default();
-            match keyless {
+            match only_adds {
                 true => self.plan_new_rows(share, slices).await,
                 false => self.plan_share(share, slices, cleared).await,
             }
@@ -150,7 +158,7 @@ impl Planner<'_> {
         plans.try_fold(Plan { scope, ..Plan::default() }, |all, one| async { Ok(all.add(one)) }).await
     }
 
-    fn buckets(&self) -> Option<u32> {
+    pub(crate) fn buckets(&self) -> Option<u32> {
         match self.index {
             Index::Bucket(buckets) => Some(buckets.get()),
             Index::Simple | Index::GlobalSimple => None,
@@ -171,7 +179,7 @@ impl Planner<'_> {
         Ok(self.planned(files, folded))
     }
 
-    /// Plans a share of a table without a key: every change is a new row.
+    /// Plans a share of a table in which every change is a new row.
     async fn plan_new_rows(&self, share: Share, slices: &[FileSlice]) -> Result<Plan> {
         let Share { partition, rows, .. } = share;
         let small = slices.iter().filter(|slice| slice.size_bytes() < self.target_file_bytes);
@@ -181,9 +189,69 @@ impl Planner<'_> {
         let (whole, unfilled): (Vec<u32>, Vec<u32>) = rows.into_iter().partition(is_whole);
         let inserts = whole.into_iter().map(|image| RowWrite { image, overrides: Box::default() }).collect();
         self.placing().in_small_files(&partition, inserts, &mut files)?;
-        files.iter_mut().for_each(|file| file.plan.makes_keys = true);
+        let makes_keys = self.keys.is_keyless();
+        files.iter_mut().for_each(|file| file.plan.makes_keys = makes_keys);
         files.retain(|file| !file.plan.is_empty());
         Ok(Plan { files, unfilled, ..Plan::default() })
+    }
+
+    /// Whether there is a change of a row that has no key.
+    fn tells_rows_by_image(&self) -> bool {
+        self.keys.is_keyless() && self.mode != Mode::History && self.changes.ops.contains(&Op::Delete)
+    }
+
+    /// Plans all changes of a table without a key together: a row may leave one partition for another.
+    async fn plan_by_image(&self, shares: Vec<Share>, slices: &Slices, cleared: &Cleared) -> Result<Plan> {
+        let deletes = |share: &Share| share.rows.iter().any(|row| self.changes.ops[*row as usize] == Op::Delete);
+        let looked_into: BTreeSet<String> =
+            shares.iter().filter(|share| deletes(share)).map(|share| share.partition.clone()).collect();
+        let small = |slice: &FileSlice| slice.size_bytes() < self.target_file_bytes;
+        let of_shares = shares.iter().flat_map(|share| {
+            let is_asked = looked_into.contains(&share.partition);
+            let slices = slices.get(&share.partition).into_iter().flatten();
+            slices.filter(move |slice| is_asked || small(slice)).map(|slice| (share.partition.as_str(), slice))
+        });
+        let mut files = self.open(of_shares.collect()).await?;
+        let mut told = self.tell(&files, &looked_into, cleared).await?;
+        let mut by_partition: BTreeMap<String, Vec<PlannedFile>> = BTreeMap::new();
+        for (mut file, edits) in files.drain(..).zip(std::mem::take(&mut told.edits)) {
+            file.plan.edits = edits;
+            by_partition.entry(file.partition.clone()).or_default().push(file);
+        }
+        let mut inserts: BTreeMap<String, Vec<RowWrite>> = BTreeMap::new();
+        for write in std::mem::take(&mut told.inserts) {
+            let partition = self.changes.partitions.value(write.image as usize);
+            inserts.entry(partition.to_owned()).or_default().push(write);
+        }
+        for (partition, inserts) in inserts {
+            let files = by_partition.entry(partition.clone()).or_default();
+            self.placing().in_small_files(&partition, inserts, files)?;
+        }
+        let mut files: Vec<PlannedFile> = by_partition.into_values().flatten().collect();
+        files.iter_mut().for_each(|file| file.plan.makes_keys = true);
+        files.retain(|file| !file.plan.is_empty());
+        let Told { unmatched, unfilled, .. } = told;
+        Ok(Plan { files, unmatched, unfilled, scope: Scope::Partitions(looked_into), ..Plan::default() })
+    }
+
+    /// What becomes of changes that tell their rows by images, looked for in the files of these partitions.
+    async fn tell(&self, files: &[PlannedFile], partitions: &BTreeSet<String>, cleared: &Cleared) -> Result<Told> {
+        let changes = Arc::clone(self.changes);
+        let images = self.compute.run(move || Ok(Arc::new(Images::of(&changes)?))).await?;
+        let searches = files.iter().map(|file| {
+            let images = &images;
+            async move {
+                let Some(stored) = file.stored.as_ref().filter(|_| partitions.contains(&file.partition)) else {
+                    return Ok(vec![]);
+                };
+                let covered = cleared.rewritten.get(&file.place()).map(|(_, rows)| Arc::clone(rows));
+                images.find(self.store, self.compute, &stored.footer, covered).await
+            }
+        });
+        let searches = futures::stream::iter(searches.collect::<Vec<_>>()).buffered(self.compute.parallel());
+        let found: Vec<_> = searches.try_collect().await?;
+        let changes = Arc::clone(self.changes);
+        self.compute.run(move || Ok(images.tell(&changes, &found))).await
     }
 
     /// Plans all changes together: a key may stand in any partition, and its row may end in another.
@@ -194,7 +262,7 @@ impl Planner<'_> {
         let schema = self.changes.columns.schema_ref();
         let columns = self.keys.partition_fields.iter().map(|name| schema.index_of(name));
         let columns = columns.collect::<Result<Vec<_>, _>>().map_err(Error::columns("plan", "partitions"))?;
-        let rows = (0..self.changes.ops.len() as u32).collect();
+        let rows = self.changes.rows().collect();
         let mut folded = self.fold_onto(&mut files, rows, Routing::ByColumns(columns), cleared).await?;
         let carried = self.read_carried(&folded.carried, &files).await?;
         let mut by_partition: BTreeMap<String, Vec<PlannedFile>> = BTreeMap::new();
@@ -209,6 +277,15 @@ impl Planner<'_> {
         }
         let plan = self.planned(by_partition.into_values().flatten().collect(), folded);
         Ok(Plan { scope: Scope::Table, ..plan })
+    }
+
+    /// What stored rows become that a truncate covers, where they are kept.
+    fn mark(&self) -> Option<RowWrite> {
+        let image = self.changes.mark?;
+        let schema = self.changes.columns.schema_ref();
+        let own = schema.fields().iter().enumerate().filter(|(_, field)| !columns::is_ours(field.name()));
+        let overrides = own.map(|(column, _)| Override { column, from: RowRef::Stored }).collect();
+        Some(RowWrite { image, overrides })
     }
 
     fn placing(&self) -> Placing<'_> {
@@ -234,16 +311,19 @@ impl Planner<'_> {
         let keys = self.compute.run(move || Ok(Arc::new(KeyTable::new(&changes.keys, rows)))).await?;
         let mut found = self.look_up_all(files, &keys).await?;
         for (found, file) in found.iter_mut().zip(files.iter()) {
-            found.gone = cleared.rewritten.get(&file.place()).map(|(_, rows)| Arc::clone(rows));
+            found.covered = cleared.rewritten.get(&file.place()).map(|(_, rows)| Arc::clone(rows));
         }
         let partitions: Vec<String> = files.iter().map(|file| file.partition.clone()).collect();
-        let (changes, order_column) = (Arc::clone(self.changes), self.order_column);
+        let (changes, order_column, mode) = (Arc::clone(self.changes), self.order_column, self.mode);
+        let must_be_found = self.deletes_must_be_found;
         let work = move || {
             let home = match &routing {
                 Routing::Here(partition) => Home::Partition(partition),
                 Routing::ByColumns(columns) => Home::ByRow { columns, files: &partitions },
             };
-            fold(&Folding { changes: &changes, keys: &keys, found: &found, home, order_column })
+            let keeps_deleted = mode == Mode::SoftDelete;
+            let found = &found;
+            fold(&Folding { changes: &changes, keys: &keys, found, home, order_column, keeps_deleted, must_be_found })
         };
         let mut folded = self.compute.run(work).await?;
         for (file, edits) in files.iter_mut().zip(std::mem::take(&mut folded.edits)) {
@@ -253,7 +333,7 @@ impl Planner<'_> {
     }
 
     /// The file groups that can hold a key of the share.
-    fn candidates(&self, bucket: Option<u32>, slices: &[FileSlice]) -> Result<Vec<FileSlice>> {
+    pub(crate) fn candidates(&self, bucket: Option<u32>, slices: &[FileSlice]) -> Result<Vec<FileSlice>> {
         let (Some(wanted), Some(buckets)) = (bucket, self.buckets()) else {
             return Ok(slices.to_vec());
         };
@@ -278,7 +358,7 @@ impl Planner<'_> {
     }
 
     /// Reads the footers of these file groups, each with its partition.
-    async fn open(&self, slices: Vec<(&str, &FileSlice)>) -> Result<Vec<PlannedFile>> {
+    pub(crate) async fn open(&self, slices: Vec<(&str, &FileSlice)>) -> Result<Vec<PlannedFile>> {
         let opened = slices.into_iter().map(|(partition, slice)| async move {
             let Some(base) = slice.base.as_ref().filter(|_| slice.logs.is_empty()) else {
                 let what = format!("file group {} in `{partition}`", slice.file_id);
@@ -292,7 +372,7 @@ impl Planner<'_> {
     }
 
     /// What every file holds of the keys, in the order of the files.
-    async fn look_up_all(&self, files: &[PlannedFile], keys: &Arc<KeyTable>) -> Result<Vec<Found>> {
+    pub(crate) async fn look_up_all(&self, files: &[PlannedFile], keys: &Arc<KeyTable>) -> Result<Vec<Found>> {
         let kind = match self.changes.orders {
             Orders::Long(_) => OrderKind::Long,
             Orders::Text(_) => OrderKind::Text,
@@ -303,7 +383,7 @@ impl Planner<'_> {
     }
 
     /// The stored rows that inserted ones take values from, in the changes' columns; those that nobody takes are null.
-    async fn read_carried(&self, carried: &Carried, files: &[PlannedFile]) -> Result<Option<RecordBatch>> {
+    pub(crate) async fn read_carried(&self, carried: &Carried, files: &[PlannedFile]) -> Result<Option<RecordBatch>> {
         if carried.rows.is_empty() {
             return Ok(None);
         }
@@ -351,17 +431,20 @@ impl Cleared {
         self.replaced.entry(file.partition).or_default().push(file.file_id.to_string());
     }
 
-    /// Adds to a plan what the truncate asks for beside the changes.
-    fn add_to(mut self, plan: &mut Plan) {
-        let removed = |rows: &[u64]| rows.iter().map(|row| Edit { row: *row, write: None }).collect::<Vec<_>>();
+    /// Adds to a plan what the truncate asks for beside the changes: rows go, or are marked.
+    fn add_to(mut self, plan: &mut Plan, mark: Option<RowWrite>) {
+        let edits = |rows: &[u64]| rows.iter().map(|row| Edit { row: *row, write: mark.clone() }).collect::<Vec<_>>();
         for file in &mut plan.files {
             if let Some((_, rows)) = self.rewritten.remove(&file.place()) {
-                file.plan.edits.extend(removed(&rows));
+                // A change of the row knows of the mark.
+                let is_changed = |edit: &Edit| file.plan.edits.binary_search_by_key(&edit.row, |edit| edit.row).is_ok();
+                let more: Vec<Edit> = edits(&rows).into_iter().filter(|edit| !is_changed(edit)).collect();
+                file.plan.edits.extend(more);
                 file.plan.edits.sort_unstable_by_key(|edit| edit.row);
             }
         }
         for (mut file, rows) in self.rewritten.into_values() {
-            file.plan.edits = removed(&rows);
+            file.plan.edits = edits(&rows);
             plan.files.push(file);
         }
         plan.files.sort_by(|a, b| a.partition.cmp(&b.partition));
@@ -411,8 +494,9 @@ fn shares(changes: &ChangeSet, buckets: Option<u32>, key_fields: &[String]) -> V
     // By the partition's number and the bucket.
     let mut rows_of: Vec<Vec<Vec<u32>>> = vec![];
     let mut last: Option<(&str, usize)> = None;
-    for (row, key) in changes.keys.iter().enumerate() {
-        let partition = changes.partitions.value(row);
+    for change in changes.rows() {
+        let row = change as usize;
+        let (key, partition) = (changes.keys.value(row), changes.partitions.value(row));
         let number = match last {
             Some((name, number)) if name == partition => number,
             _ => *numbers.entry(partition).or_insert_with(|| {
@@ -421,8 +505,8 @@ fn shares(changes: &ChangeSet, buckets: Option<u32>, key_fields: &[String]) -> V
             }),
         };
         last = Some((partition, number));
-        let bucket = buckets.map_or(0, |buckets| bucket_of(key.unwrap_or_default(), key_fields, buckets));
-        rows_of[number][bucket as usize].push(row as u32);
+        let bucket = buckets.map_or(0, |buckets| bucket_of(key, key_fields, buckets));
+        rows_of[number][bucket as usize].push(change);
     }
     let mut shares: Vec<Share> = vec![];
     for (partition, number) in numbers {

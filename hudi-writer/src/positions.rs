@@ -1,8 +1,10 @@
-//! [`Positions`]: what a commit says of how far the pipelines got.
+//! [`Positions`]: what a commit says of how far the pipelines got, and where the columns stand that it got from them.
 
 use std::collections::BTreeMap;
 
 use hudi_core::checkpoint::{Checkpoint, STREAMER_KEY};
+
+use hudi_core::schema::{ColumnMap, mapping};
 
 use crate::error::Result;
 use crate::table::History;
@@ -17,6 +19,10 @@ pub(crate) struct Positions {
     pub(crate) committed: Checkpoint,
     /// The checkpoints of all pipelines, as the newest commit carries them.
     carried: BTreeMap<String, String>,
+    /// Where the sources' columns stand: in the table, and in what is buffered.
+    pub(crate) columns: ColumnMap,
+    /// The same, of the newest commit.
+    committed_columns: ColumnMap,
 }
 
 impl Positions {
@@ -24,7 +30,9 @@ impl Positions {
     pub(crate) fn of(history: History, pipeline: &str) -> Result<Self> {
         let committed = history.checkpoint(pipeline)?;
         let key = Checkpoint::key(pipeline);
-        Ok(Self { key, checkpoint: committed.clone(), committed, carried: history.checkpoints })
+        let columns = history.columns()?;
+        let (checkpoint, committed_columns) = (committed.clone(), columns.clone());
+        Ok(Self { key, checkpoint, committed, carried: history.checkpoints, columns, committed_columns })
     }
 
     /// Whether there is anything to say that the table does not say yet.
@@ -32,11 +40,19 @@ impl Positions {
         self.checkpoint != self.committed
     }
 
-    /// Takes over what commits of others said since; `false` where they dealt with what we dealt with, too.
-    pub(crate) fn join(&mut self, newest: History, pipeline: &str) -> Result<bool> {
+    /// Takes over what commits of others said since; `false` where they dealt with what we dealt with, too. `remembers`: another
+    /// row memory would have made a difference to us.
+    pub(crate) fn join(&mut self, newest: History, pipeline: &str, remembers: bool) -> Result<bool> {
         let theirs = newest.checkpoint(pipeline)?;
-        let Some(joined) = self.checkpoint.joined(&self.committed, &theirs) else { return Ok(false) };
+        if remembers && theirs.memory != self.committed.memory {
+            return Ok(false);
+        }
+        let their_columns = newest.columns()?;
+        let joined = self.checkpoint.joined(&self.committed, &theirs);
+        let columns = self.columns.joined(&self.committed_columns, &their_columns);
+        let (Some(joined), Some(columns)) = (joined, columns) else { return Ok(false) };
         (self.checkpoint, self.committed, self.carried) = (joined, theirs, newest.checkpoints);
+        (self.columns, self.committed_columns) = (columns, their_columns);
         Ok(true)
     }
 
@@ -47,12 +63,22 @@ impl Positions {
         if let Some(streamer) = checkpoint.streamer_text() {
             extra.insert(STREAMER_KEY.to_owned(), streamer);
         }
+        if let Some(columns) = self.columns.to_json() {
+            extra.insert(mapping::KEY.to_owned(), columns);
+        }
         extra
+    }
+
+    /// The row memories that were superseded are gone.
+    pub(crate) fn are_tidied(&mut self) {
+        self.checkpoint.memory_before.clear();
+        self.committed.memory_before.clear();
     }
 
     /// The commit stands.
     pub(crate) fn are_committed(&mut self) {
         self.committed = self.checkpoint.clone();
+        self.committed_columns = self.columns.clone();
         self.carried.insert(self.key.clone(), self.checkpoint.to_json());
     }
 }

@@ -3,6 +3,8 @@
 use std::num::NonZeroU32;
 
 pub use hudi_core::checkpoint::SourceWentBack;
+pub use hudi_core::properties::Mode;
+pub use hudi_core::schema::OnSchemaConflict;
 
 use crate::error::{Error, Result};
 
@@ -37,6 +39,17 @@ pub enum ForeignPending {
     Leave,
     /// It is rolled back: no other writer is at work without heartbeats.
     RollBack,
+}
+
+/// What is done about rows that a later full snapshot of the source does not have. A connector that lost its place takes a new
+/// snapshot, and what was deleted since its last word is never told of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SecondSnapshot {
+    /// They stay.
+    #[default]
+    Keep,
+    /// They are deleted once the snapshot has ended: it bounds the table. Not for a source whose snapshots leave rows out.
+    Replace,
 }
 
 /// How keys are routed to file groups.
@@ -75,9 +88,22 @@ pub struct WriterSettings {
     /// What is done about a source that was restored or failed over, and sends other changes in place of what it sent before.
     /// Default: nothing is taken, with [`Error::SourceWentBack`].
     pub on_source_went_back: SourceWentBack,
+    /// What is done with a column that comes to mean something else: of a type that the table's cannot follow, or dropped by the source
+    /// and there again. Default: nothing is taken, with [`Error::Format`].
+    pub on_schema_conflict: OnSchemaConflict,
+    /// Whether several tables of the source are routed to one topic: a column that a message does not have, though it names all of its
+    /// table's, says nothing of the others then, and counts as dropped of none. Default: no.
+    pub tables_share_topics: bool,
     /// Whether a table without a key takes the messages of several partitions of a topic. What the source's connector sends
     /// again may come by another of them then, and is a second row. Default: no.
     pub keyless_partitions: bool,
+    /// How many halves of moves (a row whose key changed is deleted under one and inserted under another) wait for the other
+    /// half beside the table; the oldest are forgotten. Default 10,000.
+    pub row_memory_rows: usize,
+    /// How long they wait, in milliseconds. Default a day.
+    pub row_memory_ms: u64,
+    /// What is done about rows that a later full snapshot of the source does not have. Default: they stay.
+    pub on_second_snapshot: SecondSnapshot,
 }
 
 impl Default for WriterSettings {
@@ -92,7 +118,12 @@ impl Default for WriterSettings {
             sole_writer: false,
             lock_wait_ms: 60_000,
             on_source_went_back: SourceWentBack::default(),
+            on_schema_conflict: OnSchemaConflict::default(),
+            tables_share_topics: false,
             keyless_partitions: false,
+            row_memory_rows: 10_000,
+            row_memory_ms: 24 * 3_600_000,
+            on_second_snapshot: SecondSnapshot::default(),
         }
     }
 }
@@ -126,7 +157,8 @@ impl WriterSettings {
 pub struct NewTable {
     /// The table's name.
     pub name: String,
-    /// The columns that make up the record key, in this order. Empty: a table without a key, to which rows are only added.
+    /// The columns that make up the record key, in this order. Empty: a table without a key, whose rows are told apart by all of their
+    /// values. In a [`Mode::History`] table they are the key of the source's rows, and the record key tells changes apart.
     pub key: Vec<String>,
     /// The columns that make up the partition path, in this order.
     pub partition_by: Vec<String>,
@@ -135,6 +167,8 @@ pub struct NewTable {
     /// How keys are routed to file groups. `None`: [`Index::GlobalSimple`] where a row can move from one partition to
     /// another (a partition column is neither part of the key nor immutable), else [`Index::Simple`].
     pub index: Option<Index>,
+    /// What becomes of changes.
+    pub mode: Mode,
     /// Further table properties, by their full names.
     pub properties: Vec<(String, String)>,
 }
@@ -149,6 +183,7 @@ impl NewTable {
             partition_by: vec![],
             partition_immutable: false,
             index: None,
+            mode: Mode::default(),
             properties: vec![],
         }
     }
@@ -157,6 +192,13 @@ impl NewTable {
     #[must_use]
     pub fn partition_by(mut self, columns: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.partition_by = columns.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Does this with changes.
+    #[must_use]
+    pub fn mode(mut self, mode: Mode) -> Self {
+        self.mode = mode;
         self
     }
 

@@ -4,6 +4,8 @@
 //! the lowest, survive if they were read later. Whether the row came before or after the truncate does not matter. Not here: what becomes
 //! of stored rows ([`crate::clearing`]).
 
+use std::collections::BTreeMap;
+
 use arrow::array::{Array, ArrayRef};
 use hudi_core::change::{ChangeBatch, Op, OrderKind, columns};
 use hudi_core::checkpoint::{Checkpoint, Judged, TruncatedAt, Verdict};
@@ -32,7 +34,7 @@ pub(crate) struct Truncates {
     /// One of them is above those that the table knows.
     pub(crate) any_new: bool,
     /// The rows of those that cannot be followed, with the reason.
-    pub(crate) refused: Vec<(usize, String)>,
+    pub(crate) refused: BTreeMap<usize, String>,
 }
 
 impl Truncation {
@@ -85,9 +87,9 @@ pub(crate) fn note_truncates(batch: &ChangeBatch, judged: &Judged, checkpoint: &
             _ if checkpoint.sources.keys().any(|source| *source != *batch.source) => {
                 let reason =
                     "a truncate of one of several sources that feed the table: which rows are its own is not known";
-                truncates.refused.push((row, reason.to_owned()));
+                truncates.refused.insert(row, reason.to_owned());
             }
-            None => truncates.refused.push((row, "a truncate without a position: want one".to_owned())),
+            None => drop(truncates.refused.insert(row, "a truncate without a position: want one".to_owned())),
             Some(order) => {
                 let ts_ms = batch.source_ts_ms.is_valid(row).then(|| batch.source_ts_ms.value(row));
                 truncates.any_new |= note(checkpoint, batch, order, ts_ms)?;

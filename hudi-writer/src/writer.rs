@@ -1,30 +1,32 @@
 //! [`TableWriter`]: the façade. Changes go in, commits come out, each with the position in the source that it reaches.
 
-use std::sync::Arc;
-
 use arrow::array::{Array, BooleanArray};
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::{FieldRef, Schema};
 use hudi_core::change::{ChangeBatch, Op, OrderKind, Origin, columns};
-use hudi_core::checkpoint::{Checkpoint, MAX_EPOCH, Verdict, WentBack};
+use hudi_core::checkpoint::{Checkpoint, Judged, MAX_EPOCH, Verdict, WentBack};
 use hudi_core::dead_letter::{DeadLetter, Original, Stage};
 use hudi_core::key::KeySpec;
 use hudi_core::properties::TableProperties;
-use hudi_core::schema::evolution::evolve;
+use hudi_core::schema::ColumnMap;
 
-use crate::buffer::{Buffer, with_our_columns};
+use crate::arrivals::with_arrivals;
+use crate::buffer::Buffer;
 use crate::commit::heal_on_opening;
 use crate::components::Components;
 use crate::error::{Error, Result, format};
-use crate::flush::Flush;
-use crate::keying::{Keyed, keys_of};
+use crate::flush::{Flush, Work, ghosts_are_due};
+use crate::keying::{Keyed, keys_of, other_keys_of};
 use crate::mutant::Mutant;
-use crate::outcome::{CommitOutcome, Refused, Taken};
+use crate::outcome::{CommitOutcome, Refusals, Refused, Taken};
 use crate::positions::Positions;
+use crate::recorded::recorded;
+use crate::remembered::{Remembered, remove_superseded};
 use crate::session::Session;
-use crate::settings::Index;
+use crate::settings::{Index, Mode, SecondSnapshot};
+use crate::settled::{Settled, Settling};
 use crate::store::RequestCounts;
 use crate::table::{self, Table, gate_for_writing, read_history, stored_index};
-use crate::truncation::{Truncation, note_truncates};
+use crate::truncation::{Truncates, Truncation, note_truncates};
 use crate::types::with_table_types;
 
 /// Writes one table: made by a [`WriterBuilder`](crate::WriterBuilder). One commit at a time; concurrency is inside a call.
@@ -47,13 +49,20 @@ impl TableWriter {
             timeline = table::read_timeline(&parts.store, layout).await?;
         }
         let table = Table::of(parts.store.clone(), properties, timeline).await?;
-        let positions = Positions::of(read_history(&table).await?, &parts.settings.pipeline)?;
+        let mut positions = Positions::of(read_history(&table).await?, &parts.settings.pipeline)?;
+        remove_superseded(&parts, &positions.committed).await?;
+        positions.are_tidied();
+        let keys = KeySpec::of(&table.properties);
+        gate_replacing(parts.settings.on_second_snapshot, &keys, table.properties.mode())?;
         let session = Session {
-            keys: KeySpec::of(&table.properties),
+            keys,
             index: stored_index(&table.properties)?,
+            mode: table.properties.mode(),
             columns: table.columns.clone(),
             buffer: Buffer::default(),
             letters: vec![],
+            memory: Remembered::default(),
+            all_has_come: false,
             table,
             parts,
         };
@@ -84,13 +93,27 @@ impl TableWriter {
         self.session.index
     }
 
-    /// The source's columns in the table, ours not among them; `None` before the first row.
+    /// The source's columns by its own names, each as the newest that the table has for it; `None` before the first row.
     #[must_use]
     pub fn source_columns(&self) -> Option<Schema> {
-        let ours = [columns::OP, columns::ORDER, columns::SOURCE_TS];
-        let fields =
-            self.session.columns.as_ref()?.fields().iter().filter(|field| !ours.contains(&field.name().as_str()));
-        Some(Schema::new(fields.cloned().collect::<Vec<_>>()))
+        let map = self.column_map();
+        let named = |field: &FieldRef| {
+            let is_current = !columns::is_ours(field.name()) && map.is_newest(field.name());
+            is_current.then(|| field.as_ref().clone().with_name(map.source_name(field.name())))
+        };
+        Some(Schema::new(self.session.columns.as_ref()?.fields().iter().filter_map(named).collect::<Vec<_>>()))
+    }
+
+    /// In which columns of the table those of the source stand, where that is not the one of the same name.
+    #[must_use]
+    pub fn column_map(&self) -> &ColumnMap {
+        &self.positions.columns
+    }
+
+    /// What becomes of changes.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        self.session.mode
     }
 
     /// How many requests the writer made of the store since it was opened, the opening among them.
@@ -121,52 +144,97 @@ impl TableWriter {
         batch.validate().map_err(format)?;
         self.refuse_doubles(batch)?;
         let batch = &*with_table_types(batch)?;
-        let columns = self.columns_with(batch)?;
         let mut checkpoint = self.positions.checkpoint.clone();
         let judged = checkpoint.judge(batch, self.session.parts.settings.on_source_went_back).map_err(went_back)?;
         let verdicts = &judged.verdicts;
-        let Keyed { keys, partitions, refused } = keys_of(&self.session.keys, self.session.index, batch)?;
-        let truncates = note_truncates(batch, &judged, &mut checkpoint)?;
-        let truncation = Truncation::of(&checkpoint, &batch.source, batch.order_kind())?;
-        let refused_as = |stage| move |(row, reason)| Refused { origin: batch.origin(row), stage, reason };
-        let refused_rows = refused.into_iter().filter(|(row, _)| verdicts[*row] == Verdict::New);
-        let refused_truncates = truncates.refused.len() as u64;
-        let refused = refused_rows.map(refused_as(Stage::Key));
-        let refused = refused.chain(truncates.refused.into_iter().map(refused_as(Stage::Write))).collect();
+        let before = &self.positions.checkpoint;
+        let batch = &*with_arrivals(batch, verdicts, before, &mut checkpoint)?;
+        let settled = self.settle(batch, verdicts)?;
+        let batch = settled.as_ref().map_or(batch, |settled| &*settled.batch);
+        let Keyed { keys, partitions, refused } = self.keys_of(batch, &judged)?;
+        let truncates = match self.session.mode {
+            Mode::History => Truncates::default(),
+            Mode::Upsert | Mode::SoftDelete => note_truncates(batch, &judged, &mut checkpoint)?,
+        };
+        let mut refusals = Refusals::of(batch, verdicts);
+        settled.iter().for_each(|settled| refusals.add(Stage::Schema, &settled.refused));
+        refusals.add(Stage::Key, &refused);
+        refusals.add(Stage::Write, &truncates.refused);
+        if self.session.replaces() {
+            note_snapshots(batch, verdicts, &refusals, &mut checkpoint);
+        }
         let is_taken = |row: usize| {
-            let speaks_of_a_row = batch.ops[row] != Op::Truncate;
-            verdicts[row] == Verdict::New && speaks_of_a_row && keys.is_valid(row) && partitions.is_valid(row)
+            let is_row = batch.ops[row] != Op::Truncate || self.session.mode == Mode::History;
+            let is_usable = keys.is_valid(row) && partitions.is_valid(row) && !refusals.hold(row);
+            verdicts[row] == Verdict::New && is_row && is_usable
         };
         let taken: BooleanArray = (0..batch.num_rows()).map(|row| Some(is_taken(row))).collect();
-        if let Some(truncation) = truncation {
+        if self.session.mode != Mode::History
+            && let Some(truncation) = Truncation::of(&checkpoint, &batch.source, batch.order_kind())?
+        {
             self.session.buffer.truncate(&batch.source, truncation, truncates.any_new);
         }
-        self.session.buffer.add(batch, &taken, keys, partitions, &judged.epochs)?;
-        (self.positions.checkpoint, self.session.columns) = (checkpoint, Some(columns));
-        let mut counts = counted(batch, &judged.verdicts, &taken, refused);
-        counts.truncates -= refused_truncates;
+        let others = match self.session.mode {
+            Mode::History => None,
+            Mode::Upsert | Mode::SoftDelete => other_keys_of(&self.session.keys, self.session.index, batch, &taken)?,
+        };
+        self.session.buffer.add(batch, &taken, (keys, partitions), others, &judged.epochs)?;
+        let mut counts = counted(batch, &judged.verdicts, &taken, refusals.finish());
+        counts.truncates -= truncates.refused.len() as u64;
+        if let Some(Settled { columns, map, .. }) = settled {
+            (self.session.columns, self.positions.columns) = (Some(columns), map);
+        }
+        self.positions.checkpoint = checkpoint;
+        self.session.all_has_come = false;
         Ok(counts)
     }
 
-    fn columns_with(&self, batch: &ChangeBatch) -> Result<SchemaRef> {
-        let kind = batch.order_kind();
-        let incoming = with_our_columns(batch.rows.schema_ref(), kind);
-        let Some(table) = &self.session.columns else {
-            hudi_core::schema::names::verify(&incoming).map_err(format)?;
-            return Ok(Arc::new(incoming));
+    /// The batch in the columns of the table; `None` where nothing of it is new.
+    fn settle<'b>(&self, batch: &'b ChangeBatch, verdicts: &[Verdict]) -> Result<Option<Settled<'b>>> {
+        if !verdicts.contains(&Verdict::New) {
+            return Ok(None);
+        }
+        let session = &self.session;
+        self.refuse_another_order(batch)?;
+        let keeps_every_change = session.mode == Mode::History;
+        let properties = &session.table.properties;
+        let fixed = [properties.source_key(), properties.partition_fields()].concat();
+        let settling = Settling {
+            columns: session.columns.as_ref(),
+            map: &self.positions.columns,
+            fixed: &fixed,
+            on_conflict: session.parts.settings.on_schema_conflict,
+            follows_drops: !session.parts.settings.tables_share_topics,
+            reads_deleted: keeps_every_change || session.keys.is_keyless(),
+            keeps_every_change,
         };
+        settling.settle(batch, verdicts).map(Some)
+    }
+
+    fn keys_of(&self, batch: &ChangeBatch, judged: &Judged) -> Result<Keyed> {
+        let Session { keys, index, mode, table, .. } = &self.session;
+        match mode {
+            Mode::History => recorded(keys, table.properties.source_key(), batch, judged, &self.positions.checkpoint),
+            Mode::Upsert | Mode::SoftDelete => keys_of(keys, *index, *mode, batch),
+        }
+    }
+
+    fn refuse_another_order(&self, batch: &ChangeBatch) -> Result<()> {
+        let Some(table) = &self.session.columns else { return Ok(()) };
         let ordered_by = table.field_with_name(columns::ORDER).ok().and_then(|f| OrderKind::of(f.data_type()));
+        let kind = batch.order_kind();
         if ordered_by != Some(kind) {
             let what = format!("changes of `{}`, whose positions are {kind:?}", batch.source);
             return Err(Error::refused(what, format!("the table is ordered by {ordered_by:?}, for its whole life")));
         }
-        Ok(Arc::new(evolve(table, &incoming).map_err(format)?.schema))
+        Ok(())
     }
 
     /// Refuses the messages of a second partition in a table without a key: what is sent again by another than the first
     /// time is a second row there.
     fn refuse_doubles(&self, batch: &ChangeBatch) -> Result<()> {
-        if !self.session.keys.is_keyless() || self.session.parts.settings.keyless_partitions {
+        let is_keyless = self.session.table.properties.source_key().is_empty();
+        if !is_keyless || self.session.parts.settings.keyless_partitions {
             return Ok(());
         }
         let known =
@@ -190,10 +258,44 @@ impl TableWriter {
     pub fn dead_letter(&mut self, letter: DeadLetter) {
         let origin = &letter.original.origin;
         self.positions.checkpoint.advance(&origin.topic, origin.partition, origin.offset + 1);
+        if self.session.replaces() && !matches!(letter.stage, Stage::Key | Stage::Write) {
+            let sources = self.positions.checkpoint.sources.values_mut();
+            sources.for_each(|source| source.snapshot.see_unread(&origin.topic, origin.partition));
+        }
         self.session.letters.push(letter);
     }
 
-    /// Commits everything that was taken, with the checkpoint, in one instant.
+    /// Whether a later full snapshot of the source waits to be told, by [`TableWriter::high_water`], where the partitions of its
+    /// topic end: its last row was seen.
+    #[must_use]
+    pub fn wants_high_waters(&self) -> bool {
+        let mut currents = self.positions.checkpoint.sources.values().filter_map(|s| s.snapshot.current.as_ref());
+        self.session.replaces()
+            && currents.any(|current| current.last_seen && !current.deleted && current.ends.is_empty())
+    }
+
+    /// Tells where a partition ends, as the broker says after the last row of a snapshot was seen. Once one is told, all must be:
+    /// the snapshot has ended when each was read so far. Where none is, it has when each partition that was ever heard of brought
+    /// something from after it, or at [`TableWriter::all_has_come`].
+    pub fn high_water(&mut self, topic: &str, partition: i32, next: i64) {
+        let sources = self.positions.checkpoint.sources.values_mut();
+        let currents = sources.filter_map(|source| source.snapshot.current.as_mut());
+        for current in currents.filter(|current| current.last_seen && current.topic == topic) {
+            current.ends.entry(partition).or_insert(next);
+        }
+    }
+
+    /// Tells that every partition of the source's topic was read to its end: there is nothing more to come, or not for now. Holds
+    /// until changes are written again.
+    pub fn all_has_come(&mut self) {
+        self.session.all_has_come = true;
+        for source in self.positions.checkpoint.sources.values_mut() {
+            source.snapshot.all_has_come();
+        }
+    }
+
+    /// Commits everything that was taken, with the checkpoint, in one instant; and in a second one, if a later snapshot of the
+    /// source has ended and is to replace the table ([`SecondSnapshot::Replace`]), the deletion of what it does not have.
     ///
     /// `originals` finds the message of a change that turns out not to be applicable (a partial change of a row that is
     /// nowhere): it becomes a dead letter. Without a message for it nothing is committed.
@@ -204,14 +306,32 @@ impl TableWriter {
     /// Whatever the store or the files say. The table is the old one; open it again.
     pub async fn commit(&mut self, originals: &(dyn Fn(&Origin) -> Option<Original> + Sync)) -> Result<CommitOutcome> {
         self.refuse_if_failed()?;
-        if self.session.buffer.rows() == 0 && self.session.letters.is_empty() && !self.positions.have_moved() {
-            return Ok(CommitOutcome::Empty);
+        let mut outcome = CommitOutcome::Empty;
+        if self.session.buffer.rows() > 0 || !self.session.letters.is_empty() || self.positions.have_moved() {
+            outcome = self.flush(originals, Work::Changes).await?;
         }
+        if self.failed || !ghosts_are_due(&self.session, &self.positions) {
+            return Ok(outcome);
+        }
+        let deleted = self.flush(originals, Work::Ghosts).await?;
+        Ok(match (outcome, deleted) {
+            (CommitOutcome::Committed(first), CommitOutcome::Committed(second)) => {
+                CommitOutcome::Committed(first.and(second))
+            }
+            (_, deleted) => deleted,
+        })
+    }
+
+    async fn flush(
+        &mut self,
+        originals: &(dyn Fn(&Origin) -> Option<Original> + Sync),
+        work: Work,
+    ) -> Result<CommitOutcome> {
         self.failed = true;
-        let flush = Flush { session: &mut self.session, positions: &mut self.positions, originals };
+        let flush = Flush { session: &mut self.session, positions: &mut self.positions, originals, work };
         let outcome = flush.run().await?;
         if self.session.parts.is_broken(Mutant::CheckpointOutsideCommit) && self.positions.have_moved() {
-            let flush = Flush { session: &mut self.session, positions: &mut self.positions, originals };
+            let flush = Flush { session: &mut self.session, positions: &mut self.positions, originals, work };
             let _ = flush.run().await?;
         }
         self.failed = !matches!(outcome, CommitOutcome::Committed(_));
@@ -224,6 +344,17 @@ impl TableWriter {
         }
         Ok(())
     }
+}
+
+/// Refuses to delete what a second snapshot lacks where rows are not told by a key, or are kept.
+fn gate_replacing(setting: SecondSnapshot, keys: &KeySpec, mode: Mode) -> Result<()> {
+    let why = match mode {
+        _ if setting == SecondSnapshot::Keep => return Ok(()),
+        Mode::Upsert if !keys.is_keyless() => return Ok(()),
+        Mode::Upsert => "the table has no key: what a snapshot reads again cannot be told from what is there",
+        Mode::SoftDelete | Mode::History => "the table keeps what is deleted",
+    };
+    Err(Error::refused("`on_second_snapshot` = `replace`", format!("{why}: leave it at `keep`")))
 }
 
 /// The table's properties; an update of them that died in the middle is carried on, under the lock.
@@ -252,6 +383,15 @@ fn went_back(back: WentBack) -> Error {
         return Error::refused(what, format!("epoch {MAX_EPOCH} is the last: make the table anew"));
     }
     Error::SourceWentBack { source_name: source.to_string(), origin }
+}
+
+/// Notes the snapshots that new changes are of. A row of one that cannot be in the table would be taken for deleted.
+fn note_snapshots(batch: &ChangeBatch, verdicts: &[Verdict], refusals: &Refusals<'_>, checkpoint: &mut Checkpoint) {
+    let source = checkpoint.sources.entry(batch.source.to_string()).or_default();
+    source.see_snapshots(batch, |row| verdicts[row] == Verdict::New);
+    if (0..batch.num_rows()).any(|row| batch.ops[row] == Op::Snapshot && refusals.hold(row)) {
+        source.snapshot.cancel("a row of it is a dead letter");
+    }
 }
 
 fn counted(batch: &ChangeBatch, verdicts: &[Verdict], taken: &BooleanArray, refused: Vec<Refused>) -> Taken {

@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use hudi_core::change::{ChangeBatch, Op};
+use hudi_core::change::ChangeBatch;
 
 use super::avro_plan::{EnvelopePlan, KeyPlan, Learnt, MemberKind, Schemas, Top, ValuePlan};
 use super::buffer::Buffer;
@@ -16,9 +16,10 @@ use super::event::{Event, Read, in_value, wanted};
 use super::image::{Held, RowImage, Take};
 use super::json::{no_envelope, operation};
 use super::key::KeyRead;
-use super::record::{Record, Whose};
+use super::metadata::Names;
+use super::record::{Record, RecordPlan, Whose};
 use super::rows::{Absent, Rows};
-use super::settings::{AvroSettings, DebeziumBuilder, InAvro, KeyFormat, sealed};
+use super::settings::{AvroSettings, DebeziumBuilder, InAvro, KeyFormat, Settings, sealed};
 use super::source::Source;
 use super::topic::Topic;
 use super::unavailable::DEFAULT_PLACEHOLDER;
@@ -45,9 +46,7 @@ impl DebeziumBuilder<DebeziumAvro> {
     /// # Errors
     /// [`DecodeError::Schema`] where the schemas of messages without frame are none, or are missing.
     pub fn build(self) -> Result<DebeziumAvro, DecodeError> {
-        let mut registered = Registered::default();
-        let placeholder = self.settings.placeholder.as_deref().unwrap_or(DEFAULT_PLACEHOLDER);
-        registered.learn_own(&self.settings.avro, placeholder)?;
+        let registered = Registered::new(&self.settings, None)?;
         Ok(DebeziumAvro { buffer: Buffer::new(self.settings)?, registered })
     }
 }
@@ -114,8 +113,7 @@ impl Decoder for DebeziumAvro {
 
     /// A text that is no schema is remembered as such: messages that follow it are errors from then on.
     fn learn(&mut self, id: SchemaId, schema: &str) -> Result<(), DecodeError> {
-        let placeholder = self.buffer.settings.placeholder.as_deref().unwrap_or(DEFAULT_PLACEHOLDER);
-        self.registered.schemas.learn(id, schema, placeholder)
+        self.registered.learn(id, schema)
     }
 
     fn flush(&mut self) -> Result<Option<ChangeBatch>, DecodeError> {
@@ -136,7 +134,7 @@ impl Decoder for DebeziumAvro {
 }
 
 /// The schemas that were learnt, and messages whose schemas are among them.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Registered {
     schemas: Schemas,
 }
@@ -159,16 +157,28 @@ pub(crate) enum OpenedKey<'a> {
 }
 
 impl Registered {
-    /// Learns the user's own schemas, if there are to be any.
-    pub(crate) fn learn_own(&mut self, settings: &AvroSettings, placeholder: &str) -> Result<(), DecodeError> {
+    /// None but the user's own, if there are to be any. `flat`: values are rows, and these of their fields no columns.
+    pub(crate) fn new(settings: &Settings, flat: Option<Names>) -> Result<Self, DecodeError> {
+        let placeholder = settings.placeholder.clone().unwrap_or_else(|| DEFAULT_PLACEHOLDER.to_owned());
+        let mut registered = Self { schemas: Schemas::new(placeholder, flat) };
+        registered.learn_own(&settings.avro)?;
+        Ok(registered)
+    }
+
+    /// Learns a schema.
+    pub(crate) fn learn(&mut self, id: SchemaId, schema: &str) -> Result<(), DecodeError> {
+        self.schemas.learn(id, schema)
+    }
+
+    fn learn_own(&mut self, settings: &AvroSettings) -> Result<(), DecodeError> {
         if settings.framing != Framing::None {
             return Ok(());
         }
         let missing = || DecodeError::schema("(Avro)", "messages without frame need schemas of the user's");
         let (value, key) = settings.unframed.as_ref().ok_or_else(missing)?;
-        self.schemas.learn(OWN_VALUE, value, placeholder)?;
+        self.schemas.learn(OWN_VALUE, value)?;
         match key {
-            Some(key) => self.schemas.learn(OWN_KEY, key, placeholder),
+            Some(key) => self.schemas.learn(OWN_KEY, key),
             None if settings.key_format == KeyFormat::Avro => Err(missing()),
             None => Ok(()),
         }
@@ -186,11 +196,20 @@ impl Registered {
             Err(unknown) => return Ok(Err(unknown)),
         };
         schema.value()?;
-        let key = match message.key {
-            Some(key) => self.open_key(settings, message, key)?,
-            None => Ok(OpenedKey::None),
-        };
+        let key = self.open_key_of(settings, message)?;
         Ok(key.map(|key| Opened { value, schema, key }))
+    }
+
+    /// The same of the message's key alone.
+    pub(crate) fn open_key_of<'a>(
+        &mut self,
+        settings: &AvroSettings,
+        message: &Message<'a>,
+    ) -> Result<Result<OpenedKey<'a>, SchemaId>, DecodeError> {
+        match message.key {
+            Some(key) => self.open_key(settings, message, key),
+            None => Ok(Ok(OpenedKey::None)),
+        }
     }
 
     fn open_key<'a>(
@@ -288,8 +307,8 @@ impl RowImage for KeyImage<'_> {
 
 impl Topic {
     /// Makes the columns fit a schema; false where they hold rows of another one.
-    fn fits(&mut self, schema: &Arc<Learnt>, plan: &EnvelopePlan) -> Result<bool, DecodeError> {
-        let Some(after) = &plan.after else { return Ok(true) };
+    pub(crate) fn fits(&mut self, schema: &Arc<Learnt>, row: Option<&Arc<RecordPlan>>) -> Result<bool, DecodeError> {
+        let Some(after) = row else { return Ok(true) };
         if self.avro.value.as_ref().is_some_and(|last| Arc::ptr_eq(last, schema)) {
             return Ok(true);
         }
@@ -387,7 +406,7 @@ impl Buffer {
         Ok(match self.topic.read_opened_key(key, users, fixed, is_of_no_row)? {
             KeyRead::Same(key) => Some(key),
             KeyRead::Changed(key) => {
-                self.topic.rows.set_keys(self.topic.key.columns());
+                self.topic.set_keys();
                 Some(key)
             }
             KeyRead::FlushFirst => None,
@@ -400,7 +419,7 @@ impl Buffer {
         }
         let (top, mut cursor) = (opened.schema.value()?, opened.body());
         let ValuePlan::Envelope(plan) = &top.plan else { return Err(no_envelope()) };
-        if !self.topic.fits(&opened.schema, plan)? {
+        if !self.topic.fits(&opened.schema, plan.after.as_ref())? {
             return Ok(Decoded::FlushFirst);
         }
         top.is_there(&mut cursor).map_err(in_value)?;
@@ -414,7 +433,7 @@ impl Buffer {
         source.check()?;
         let Members { before, after, .. } = members;
         let read = if members.after_is_read { Read::After } else { Read::Nothing };
-        let absent = if op == Op::Update { Absent::NotSent } else { Absent::Null };
+        let absent = Absent::Null;
         self.apply(&Event { message, source, op, key, before, after, read, absent })
     }
 
@@ -441,7 +460,7 @@ impl Buffer {
                     if key.overridden() {
                         member.wire.skip(cursor).map_err(in_value)?;
                     } else {
-                        rows.read_record(cursor, plan, Whose::Rows, take, |_, _| ())?;
+                        rows.read_record(cursor, plan, Whose::Rows, take, |_, _, _| ())?;
                         members.after_is_read = true;
                     }
                     members.after = Some(Record { body: cursor.part(from), plan, whose: Whose::Rows });

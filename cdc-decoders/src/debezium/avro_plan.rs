@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::metadata::Names;
 use super::plan::FieldPlan;
 use super::record::RecordPlan;
 use super::schema::control;
@@ -38,6 +39,8 @@ impl<T> Top<T> {
 pub(crate) enum ValuePlan {
     /// Debezium's envelope.
     Envelope(EnvelopePlan),
+    /// A flattened row.
+    Row(Arc<RecordPlan>),
     /// No changes.
     Control(SkipReason, Wire),
     /// None of Debezium's own.
@@ -186,9 +189,9 @@ pub(crate) struct Learnt {
 
 impl Learnt {
     /// Reads a schema's text.
-    pub(crate) fn new(text: &str, placeholder: &str) -> Self {
+    pub(crate) fn new(text: &str, placeholder: &str, flat: Option<&Names>) -> Self {
         match Schema::parse(text) {
-            Ok(schema) => Self { value: value_plan(&schema, placeholder), key: key_plan(&schema, placeholder) },
+            Ok(schema) => Self { value: value_plan(&schema, placeholder, flat), key: key_plan(&schema, placeholder) },
             Err(error) => Self { value: Err(error.clone()), key: Err(error) },
         }
     }
@@ -204,13 +207,20 @@ impl Learnt {
     }
 }
 
-fn value_plan(schema: &Schema, placeholder: &str) -> Result<Top<ValuePlan>, DecodeError> {
+fn value_plan(schema: &Schema, placeholder: &str, flat: Option<&Names>) -> Result<Top<ValuePlan>, DecodeError> {
     let (root, null) = schema.optional(schema.root());
     let declared = schema.get(root);
     let name = declared.meaning.connect_name.as_deref().or(declared.name.as_deref());
     let plan = match name.and_then(control) {
         Some(reason) => ValuePlan::Control(reason, Wire::of(schema, root)?),
-        None => EnvelopePlan::new(schema, root, placeholder)?.map_or(ValuePlan::Unknown, ValuePlan::Envelope),
+        None => match (EnvelopePlan::new(schema, root, placeholder)?, flat) {
+            (Some(plan), _) => ValuePlan::Envelope(plan),
+            (None, Some(names)) if matches!(declared.shape, Shape::Record(_)) => {
+                let aside = |name: &str| names.get(name).copied();
+                ValuePlan::Row(Arc::new(RecordPlan::new(schema, root, placeholder, aside)?))
+            }
+            _ => ValuePlan::Unknown,
+        },
     };
     Ok(Top { null, plan })
 }
@@ -239,15 +249,23 @@ pub(crate) struct AvroSchemas {
 /// The schemas that were learnt, by id.
 #[derive(Debug, Default)]
 pub(crate) struct Schemas {
+    placeholder: String,
+    /// Values are rows, and these of their fields no columns.
+    flat: Option<Names>,
     known: HashMap<SchemaId, Arc<Learnt>>,
     /// The last key's, and the last value's.
     last: [Option<(SchemaId, Arc<Learnt>)>; 2],
 }
 
 impl Schemas {
+    /// None yet.
+    pub(crate) fn new(placeholder: String, flat: Option<Names>) -> Self {
+        Self { placeholder, flat, ..Self::default() }
+    }
+
     /// Learns a schema. One that is refused is known as such: its messages are errors.
-    pub(crate) fn learn(&mut self, id: SchemaId, text: &str, placeholder: &str) -> Result<(), DecodeError> {
-        let learnt = Learnt::new(text, placeholder);
+    pub(crate) fn learn(&mut self, id: SchemaId, text: &str) -> Result<(), DecodeError> {
+        let learnt = Learnt::new(text, &self.placeholder, self.flat.as_ref());
         // As a value: what is a key's schema says nothing of values.
         let checked = learnt.value().map(drop);
         self.known.insert(id, Arc::new(learnt));
@@ -284,7 +302,7 @@ mod tests {
         let op = r#"{"name":"op","type":"string"}"#;
         let after =
             r#"{"name":"after","type":["null",{"type":"record","name":"V","fields":[{"name":"id","type":"int"}]}]}"#;
-        let kind = |text: &str| match Learnt::new(text, "x").value().map(|top| match &top.plan {
+        let kind = |text: &str| match Learnt::new(text, "x", None).value().map(|top| match &top.plan {
             ValuePlan::Envelope(plan) => {
                 if plan.after.is_some() {
                     "rows"
@@ -292,6 +310,7 @@ mod tests {
                     "no rows"
                 }
             }
+            ValuePlan::Row(_) => "row",
             ValuePlan::Control(reason, _) => reason.as_str(),
             ValuePlan::Unknown => "unknown",
         }) {
@@ -320,10 +339,10 @@ mod tests {
         let mut schemas = Schemas::default();
         let id = SchemaId::Id(7);
         assert!(schemas.get(id, Part::Value).is_none());
-        assert!(!schemas.learn(id, "{", "x").unwrap_err().can_go_on());
+        assert!(!schemas.learn(id, "{").unwrap_err().can_go_on());
         let learnt = schemas.get(id, Part::Value).unwrap();
         assert!(learnt.value().is_err() && learnt.key().is_err());
-        schemas.learn(id, r#""string""#, "x").unwrap();
+        schemas.learn(id, r#""string""#).unwrap();
         assert!(schemas.get(id, Part::Value).unwrap().key().is_ok());
     }
 

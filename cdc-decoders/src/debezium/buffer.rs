@@ -107,7 +107,7 @@ impl Buffer {
         Ok(match self.topic.key.read(message.key, users, fixed, is_of_no_row)? {
             KeyRead::Same(key) => Some(key),
             KeyRead::Changed(key) => {
-                self.topic.rows.set_keys(self.topic.key.columns());
+                self.topic.set_keys();
                 Some(key)
             }
             KeyRead::FlushFirst => None,
@@ -130,10 +130,11 @@ impl Buffer {
 
     fn batch(&mut self) -> Result<ChangeBatch, ArrowError> {
         let (rows, unsent) = self.topic.rows.finish()?;
-        let key_columns = self.topic.key.columns_of_batch(self.settings.key_columns.as_deref());
+        let key_columns = self.topic.key_columns(self.settings.key_columns.as_deref());
         let other_keys = self.topic.moved.finish(&key_columns, rows.schema_ref(), rows.num_rows())?;
         let topic = Arc::clone(&self.topic.name);
-        self.changes.finish(Images { topic, key_columns, rows, unsent, other_keys })
+        let whole_schema = self.topic.has_schema();
+        self.changes.finish(Images { topic, key_columns, rows, whole_schema, unsent, other_keys })
     }
 
     /// Rows that the next flush will hand over.

@@ -34,6 +34,8 @@ pub(crate) struct Images {
     pub(crate) topic: Arc<str>,
     pub(crate) key_columns: Vec<String>,
     pub(crate) rows: RecordBatch,
+    /// `rows` has all columns of the source's table: a schema says so.
+    pub(crate) whole_schema: bool,
     pub(crate) unsent: Vec<Option<BooleanBuffer>>,
     pub(crate) other_keys: Option<StructArray>,
 }
@@ -128,6 +130,7 @@ impl Changes {
             run: head.run,
             key_columns: images.key_columns,
             rows: images.rows,
+            whole_schema: images.whole_schema,
             ops: taken.ops,
             orders,
             unsent: images.unsent,

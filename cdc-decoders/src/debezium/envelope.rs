@@ -51,6 +51,8 @@ pub(crate) enum Image {
     Null,
     /// An object, from byte to byte of the scanned text.
     Object(usize, usize),
+    /// A text, with its quotes.
+    Text(usize, usize),
     /// Something else.
     Other,
 }
@@ -69,6 +71,7 @@ const EVENT_COUNT: u8 = 10;
 const DATA_COLLECTIONS: u8 = 11;
 const ADDITIONAL_DATA: u8 = 12;
 const TABLE_CHANGES: u8 = 17;
+pub(crate) const UPDATE_DESCRIPTION: u8 = 21;
 
 /// What stands as the operation where the source emptied its table.
 pub(crate) const TRUNCATE: &str = "t";
@@ -96,6 +99,7 @@ pub(crate) const MEMBERS: &[Name] = &[
     Token::fixed(b"\"schemaName\":"),
     Token::fixed(b"\"type\":"),
     Token::fixed(b"\"timestamp\":"),
+    Token::fixed(b"\"updateDescription\":"),
 ];
 
 /// Which members a payload has: tells messages without schema apart.
@@ -157,6 +161,21 @@ impl Seen {
         } else {
             None
         }
+    }
+}
+
+impl Image {
+    /// What stands next.
+    pub(crate) fn read(scan: &mut Scan<'_>) -> Scanned<Self> {
+        let kind = scan.peek();
+        let from = scan.at();
+        scan.skip()?;
+        Ok(match kind {
+            b'{' => Self::Object(from, scan.at()),
+            b'"' => Self::Text(from, scan.at()),
+            b'n' => Self::Null,
+            _ => Self::Other,
+        })
     }
 }
 

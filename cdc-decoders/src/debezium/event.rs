@@ -126,13 +126,15 @@ impl Buffer {
             return Ok(Decoded::FlushFirst);
         }
         let rows = self.changes.len();
-        let overridden = self.topic.key.overridden() && !self.settings.keys_never_change;
+        let fixed = self.settings.keys_never_change || self.topic.documents.is_some();
+        let overridden = self.topic.key.overridden() && !fixed;
         if overridden {
             event.tells_the_old_key(self.topic.key.columns())?;
         }
         match event.op {
             Op::Delete => self.delete(event)?,
             Op::Update if overridden => self.update(event)?,
+            Op::Update if self.tells_rows_by_image() && event.before.is_some() => self.replace(event)?,
             Op::Insert | Op::Update | Op::Snapshot => self.upsert(event)?,
             Op::Truncate => self.truncate(event)?,
         }
@@ -205,6 +207,23 @@ impl Buffer {
         self.other_key([before, after])
     }
 
+    /// Whether nothing but all of its values tells a row.
+    fn tells_rows_by_image(&self) -> bool {
+        self.topic.key.columns().is_empty()
+    }
+
+    /// An update of a row that only its values tell: the row that it was goes, the one that it is comes.
+    fn replace(&mut self, event: &Event<'_, '_, impl RowImage, impl RowImage>) -> Result<(), DecodeError> {
+        let Some(after) = &event.after else { return Err(wanted("want a row as `after`")) };
+        if event.read == Read::After {
+            self.topic.rows.clear_open();
+        }
+        self.delete_row(event, None)?;
+        let take = Take { part: Part::Value, first_wins: false, unavailable: &self.unavailable };
+        after.read(&mut self.topic.rows, take)?;
+        self.close_upserted(event, after)
+    }
+
     fn upsert(&mut self, event: &Event<'_, '_, impl RowImage, impl RowImage>) -> Result<(), DecodeError> {
         let Some(after) = &event.after else { return Err(wanted("want a row as `after`")) };
         let rows = &mut self.topic.rows;
@@ -217,11 +236,19 @@ impl Buffer {
         {
             key.read(rows, take(Part::Key, true))?;
         }
-        rows.close(event.absent, event.leaves_out())?;
-        self.bytes += after.memory_bytes() + ROW_BYTES;
-        let fingerprint = event.fingerprint(event.op, event.after.as_ref());
-        self.changes.push(event.message, event.source, event.op, fingerprint)?;
+        self.close_upserted(event, after)?;
         self.moved(event)
+    }
+
+    fn close_upserted<V: RowImage>(
+        &mut self,
+        event: &Event<'_, '_, impl RowImage, V>,
+        after: &V,
+    ) -> Result<(), DecodeError> {
+        self.topic.rows.close(event.absent, event.leaves_out())?;
+        self.bytes += after.memory_bytes() + ROW_BYTES;
+        let fingerprint = event.fingerprint(event.op, Some(after));
+        self.changes.push(event.message, event.source, event.op, fingerprint)
     }
 
     /// A row that holds nothing. One that tells of a row contradicts itself, and too much would be lost by believing it.

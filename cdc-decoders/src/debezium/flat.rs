@@ -1,110 +1,26 @@
-//! Debezium's flattened events in JSON, with and without inline schema, to batches of changes: [`DebeziumFlatJson`].
+//! Debezium's flattened events, whatever their syntax: what the transform left of the envelope, and what a row or a null is by it.
 //!
 //! Flattening (`ExtractNewRecordState`) leaves the row, and of the envelope what its user asked for: as members of the row, or as
-//! headers. Not here: the names of these ([`super::metadata`]), other wire formats of flattened rows.
+//! headers. Not here: the names of these ([`super::metadata`]), and how a row is found in a message ([`super::flat_json`],
+//! [`super::flat_avro`]).
 
-use hudi_core::change::{ChangeBatch, Op, SnapshotPart};
+use hudi_core::change::{Op, SnapshotPart};
 
 use super::buffer::Buffer;
 use super::envelope;
-use super::event::{Event, OLD_KEY, Read, in_value, wanted};
+use super::event::{Event, OLD_KEY, Read};
+use super::image::{Held, RowImage, Take};
 use super::json::operation;
 use super::metadata::{self, Names, Tag, header_text};
-use super::rows::Absent;
-use super::schema::{ValueSchema, not_flattened};
-use super::settings::{DebeziumBuilder, FlatSettings, Flattened, sealed::Sealed};
+use super::rows::{Absent, Rows};
+use super::settings::FlatSettings;
 use super::source::{Connector, Source};
 use super::tombstone::Tombstones;
-use crate::decoder::{Decoded, Decoder, Message, SkipReason};
+use crate::avro::Scalar;
+use crate::decoder::{Decoded, Message, SkipReason};
 use crate::error::{DecodeError, Part};
+use crate::fault::Scanned;
 use crate::scan::Scan;
-
-/// Settings of a [`DebeziumFlatJson`].
-pub type DebeziumFlatJsonBuilder = DebeziumBuilder<DebeziumFlatJson>;
-
-impl Sealed for DebeziumFlatJson {}
-impl Flattened for DebeziumFlatJson {}
-
-impl DebeziumBuilder<DebeziumFlatJson> {
-    /// The decoder.
-    ///
-    /// # Errors
-    /// [`DecodeError::Schema`] where the stored schema has a column of a type that no decoder gives, or the connector is none.
-    pub fn build(mut self) -> Result<DebeziumFlatJson, DecodeError> {
-        let hints = Hints::new(&self.settings.flat)?;
-        self.settings.plain.flat = Some(self.settings.flat.fields.fields());
-        Ok(DebeziumFlatJson { buffer: Buffer::new(self.settings)?, hints })
-    }
-}
-
-/// Decodes Debezium's flattened events in JSON.
-///
-/// * A row is a change: `r`, `c` or `u` as `__op` says; without it an update that holds the whole row. Members that the transform added
-///   are no columns; which these are says [`add_fields`](DebeziumBuilder::add_fields).
-/// * A delete is a row whose `__deleted` is "true" or whose `__op` is `d`; or no row: a Kafka null, the text `null`, a null with schema. In
-///   each case it gives the key alone: what the image of a deleted row holds beside may be the type's default. Only without any key
-///   is the image kept. A null right behind the deleted row of the same key is its tombstone, and skipped. Deletes by a null
-///   need a key.
-/// * What orders the changes comes from `add.fields` or `add.headers`: PostgreSQL `lsn` (and `sequence`, to recognise what is sent again),
-///   MySQL and MariaDB `file`, `pos`, `row`; Oracle `commit_scn`, `txSeq`; SQL Server `commit_lsn`, `change_lsn`, `event_serial_no`; Db2 the
-///   first two of these; MongoDB `ord`, `source.ts_ms`. Without them orders are null: judged by arrival.
-/// * The source's name and connector come from the same places, else from the headers that Debezium adds itself
-///   (`__debezium.context.…`), else the name from the topic (its first part) and the connector from the position's members.
-/// * A changed key is a delete and a row, as with the envelope. Key columns of the user's that are not in the message key need
-///   [`keys_never_change`](DebeziumBuilder::keys_never_change): the row before an update is not there.
-/// * The transform drops truncates. Schema changes, heartbeats, transactions pass it unchanged, and are skipped.
-///
-/// ```
-/// use cdc_decoders::debezium::DebeziumFlatJson;
-/// use cdc_decoders::{Decoded, Decoder, Message};
-///
-/// # fn main() -> Result<(), cdc_decoders::DecodeError> {
-/// let mut decoder = DebeziumFlatJson::builder().add_fields("op,lsn,source.ts_ms").build()?;
-/// let value = br#"{"id":1,"name":"Ada","__deleted":"false","__op":"c","__lsn":34,"__source_ts_ms":1795390369744}"#;
-/// let (topic, key) = ("shop.public.customers", Some(&br#"{"id":1}"#[..]));
-/// let message = Message { topic, partition: 0, offset: 7, timestamp_ms: None, key, value: Some(value), headers: &[] };
-/// assert_eq!(decoder.decode(&message)?, Decoded::Added { rows: 1 });
-/// let batch = decoder.flush()?.expect("one row");
-/// assert_eq!((batch.rows.num_columns(), &*batch.source), (2, "shop"));
-/// # Ok(())
-/// # }
-/// ```
-#[derive(Debug)]
-pub struct DebeziumFlatJson {
-    buffer: Buffer,
-    hints: Hints,
-}
-
-impl DebeziumFlatJson {
-    /// The settings of a new decoder.
-    #[must_use]
-    pub fn builder() -> DebeziumFlatJsonBuilder {
-        DebeziumBuilder::default()
-    }
-}
-
-impl Decoder for DebeziumFlatJson {
-    fn decode(&mut self, message: &Message<'_>) -> Result<Decoded, DecodeError> {
-        let Self { buffer, hints } = self;
-        buffer.decode(message, || control(message), |buffer| buffer.take_flat(message, hints))
-    }
-
-    fn flush(&mut self) -> Result<Option<ChangeBatch>, DecodeError> {
-        self.buffer.flush()
-    }
-
-    fn buffered_rows(&self) -> usize {
-        self.buffer.rows()
-    }
-
-    fn buffered_bytes(&self) -> usize {
-        self.buffer.bytes
-    }
-
-    fn clamped(&self) -> u64 {
-        self.buffer.clamped()
-    }
-}
 
 /// Where to look for what the row does not tell.
 #[derive(Debug)]
@@ -120,6 +36,46 @@ impl Hints {
     pub(crate) fn new(settings: &FlatSettings) -> Result<Self, DecodeError> {
         let (headers, tombstones) = (settings.headers.headers(), settings.tombstones);
         Ok(Self { headers, connector: settings.connector()?, tombstones })
+    }
+}
+
+/// A row with members that are no columns, which the transform adds behind the others.
+///
+/// A change is told apart by its columns alone: among the rest may be the connector's own clock, which a re-delivery does not repeat.
+#[derive(Debug, Clone)]
+pub(crate) struct FlatRow<I> {
+    image: I,
+    /// What stands before the first of these members.
+    columns_bytes: usize,
+}
+
+impl<I: RowImage> FlatRow<I> {
+    /// A row whose columns end there, if not with the row.
+    pub(crate) fn new(image: I, end_of_columns: Option<usize>) -> Self {
+        let columns_bytes = end_of_columns.unwrap_or(usize::MAX).min(image.raw().len());
+        Self { image, columns_bytes }
+    }
+}
+
+impl<I: RowImage> RowImage for FlatRow<I> {
+    fn raw(&self) -> &[u8] {
+        &self.image.raw()[..self.columns_bytes]
+    }
+
+    fn memory_bytes(&self) -> usize {
+        self.image.memory_bytes()
+    }
+
+    fn read(&self, rows: &mut Rows, take: Take<'_>) -> Result<(), DecodeError> {
+        self.image.read(rows, take)
+    }
+
+    fn held(&self, column: &str) -> Scanned<Option<Held<'_>>> {
+        self.image.held(column)
+    }
+
+    fn read_column(&self, column: &str, rows: &mut Rows, take: Take<'_>) -> Result<bool, DecodeError> {
+        self.image.read_column(column, rows, take)
     }
 }
 
@@ -143,6 +99,7 @@ impl<'a> Told<'a> {
             match header.name {
                 "__debezium.context.connectorName" => told.connector = Connector::parse(text),
                 "__debezium.context.connectorLogicalName" => told.name = Some(text),
+                name if name.starts_with("__debezium.") => {}
                 name => {
                     if let Some(tag) = hints.headers.get(name) {
                         told.read_text(*tag, text)?;
@@ -165,7 +122,7 @@ impl<'a> Told<'a> {
 
     /// What a member of the row tells.
     #[inline]
-    fn read(&mut self, tag: Tag, value: Scan<'a>) -> Result<(), DecodeError> {
+    pub(crate) fn read(&mut self, tag: Tag, value: Scan<'a>) -> Result<(), DecodeError> {
         match tag {
             metadata::OP | metadata::DELETED => match header_text(value.rest().as_bytes()) {
                 Some(text) => self.read_text(tag, text),
@@ -173,6 +130,17 @@ impl<'a> Told<'a> {
             },
             metadata::NOTHING => Ok(()),
             member => self.source.read(member, value),
+        }
+    }
+
+    /// The same of a member that is not JSON.
+    #[inline]
+    pub(crate) fn put(&mut self, tag: Tag, value: Scalar<'a>) {
+        match tag {
+            metadata::OP => self.op = value.text(),
+            metadata::DELETED => self.deleted = value.text() == Some("true"),
+            metadata::NOTHING => {}
+            member => self.source.read_scalar(member, value),
         }
     }
 
@@ -195,47 +163,15 @@ impl<'a> Told<'a> {
 }
 
 impl Buffer {
-    fn take_flat(&mut self, message: &Message<'_>, hints: &Hints) -> Result<Decoded, DecodeError> {
-        let Some(value) = message.value else { return self.delete_by_null(message, hints) };
-        let Some(mut payload) = self.topic.open(value, &self.settings.plain)? else { return Ok(Decoded::FlushFirst) };
-        if payload.scan.null().map_err(in_value)? {
-            payload.end().map_err(in_value)?;
-            return self.delete_by_null(message, hints);
-        }
-        if let Some(ValueSchema::Control(reason)) = self.topic.meaning() {
-            let reason = *reason;
-            payload.scan.skip().and_then(|()| payload.end()).map_err(in_value)?;
-            return Ok(Decoded::Skipped(reason));
-        }
-        let Some(key) = self.read_key(message, || false)? else { return Ok(Decoded::FlushFirst) };
-        payload.scan.peek();
-        let from = payload.scan.at();
-        self.topic.rows.read(&mut payload.scan, Part::Value, false, &self.unavailable)?;
-        let row = payload.scan.part(from, payload.scan.at());
-        payload.end().map_err(in_value)?;
-        if self.topic.rows.grew()
-            && let Some(reason) = no_row(message, row.clone())?
-        {
-            return Ok(Decoded::Skipped(reason));
-        }
-        let mut told = Told::by_headers(message, hints)?;
-        for (tag, from, to) in self.topic.rows.told() {
-            told.read(*tag, payload.scan.part(*from, *to))?;
-        }
-        self.take_row(message, hints, key, row, told)
-    }
-
-    fn take_row<'a>(
+    /// Adds a row that is in the columns.
+    pub(crate) fn take_row<'a>(
         &mut self,
         message: &Message<'a>,
         hints: &Hints,
-        key: Option<Scan<'a>>,
-        row: Scan<'a>,
+        key: Option<impl RowImage>,
+        row: impl RowImage,
         mut told: Told<'a>,
     ) -> Result<Decoded, DecodeError> {
-        if row.rest().trim_matches(['{', '}', ' ', '\n', '\r', '\t']).is_empty() {
-            return Err(wanted("want a row with columns"));
-        }
         let source = self.source(message, hints, &mut told);
         let Some(op) = told.op(message, source.snapshot)? else {
             return Ok(Decoded::Skipped(SkipReason::LogicalMessage));
@@ -243,8 +179,8 @@ impl Buffer {
         let deleted = op == Op::Delete;
         let (before, after, read) =
             if deleted { (Some(row), None, Read::Before) } else { (None, Some(row), Read::After) };
-        // An update that does not say that it is one holds the whole row, but with MongoDB.
-        let partial = op == Op::Update && (told.op.is_some() || source.connector == Connector::Mongo);
+        // The image is the whole row, but with MongoDB.
+        let partial = op == Op::Update && source.connector == Connector::Mongo;
         let absent = if partial { Absent::NotSent } else { Absent::Null };
         let event = Event { message, source: &source, op, key, before, after, read, absent };
         let decoded = self.apply(&event)?;
@@ -254,19 +190,25 @@ impl Buffer {
         Ok(decoded)
     }
 
-    /// A delete that comes as no row: by its key, unless it is the tombstone of one that came as a row.
-    fn delete_by_null(&mut self, message: &Message<'_>, hints: &Hints) -> Result<Decoded, DecodeError> {
-        if hints.tombstones == Tombstones::Skip || self.topic.deletes.take(message) {
-            return Ok(Decoded::Skipped(SkipReason::Tombstone));
-        }
-        let Some(key) = self.read_key(message, || true)? else { return Ok(Decoded::FlushFirst) };
+    /// Whether a null is skipped: as the tombstone of a row that was deleted, or because the user wants it so.
+    pub(crate) fn is_tombstone(&mut self, message: &Message<'_>, hints: &Hints) -> bool {
+        hints.tombstones == Tombstones::Skip || self.topic.deletes.take(message)
+    }
+
+    /// A delete that comes as no row: by its key.
+    pub(crate) fn delete_by_null<K: RowImage>(
+        &mut self,
+        message: &Message<'_>,
+        hints: &Hints,
+        key: Option<K>,
+    ) -> Result<Decoded, DecodeError> {
         if key.is_none() {
             return Err(DecodeError::Malformed { part: Part::Key, offset: 0, reason: NO_KEY });
         }
         let mut told = Told::by_headers(message, hints)?;
         let source = self.source(message, hints, &mut told);
         let (op, read, absent) = (Op::Delete, Read::Nothing, Absent::NotSent);
-        self.apply(&Event { message, source: &source, op, key, before: None::<Scan<'_>>, after: None, read, absent })
+        self.apply(&Event { message, source: &source, op, key, before: None::<K>, after: None, read, absent })
     }
 
     /// The source, by all that is known of it.
@@ -291,19 +233,4 @@ const NO_KEY: &str = "a delete that is no row needs a message key: an object of 
 fn first_part(topic: &str, connector: Connector) -> &str {
     let behind = if connector == Connector::SqlServer { 3 } else { 2 };
     topic.rmatch_indices('.').nth(behind - 1).map_or(topic, |(dot, _)| &topic[..dot])
-}
-
-/// Why what passed the transform unchanged is skipped; `None` for a row.
-fn no_row(message: &Message<'_>, payload: Scan<'_>) -> Result<Option<SkipReason>, DecodeError> {
-    let seen = envelope::seen(payload).map_err(in_value)?;
-    if seen.is_envelope() {
-        return Err(not_flattened());
-    }
-    let of_heartbeat = || message.key.is_some_and(|key| memchr::memmem::find(key, b"\"serverName\"").is_some());
-    Ok(seen.control_alone().filter(|reason| *reason != SkipReason::Heartbeat || of_heartbeat()))
-}
-
-/// Why a message holds no change, told without decoding it: for messages of another topic than the buffered ones.
-fn control(message: &Message<'_>) -> Option<SkipReason> {
-    no_row(message, envelope::unwrapped(message.value?).ok()?).ok()?
 }

@@ -10,14 +10,15 @@ use hudi_core::change::{ChangeBatch, Op};
 use super::buffer::Buffer;
 use super::envelope::{self, Image, MEMBERS, Seen};
 use super::event::{Event, Read, in_value, wanted};
+use super::mongo::DocumentChange;
 use super::rows::Absent;
 use super::schema::ValueSchema;
 use super::settings::DebeziumBuilder;
-use super::source::{Source, malformed};
+use super::source::{Connector, Source, malformed};
 use super::topic::Topic;
 use crate::decoder::{Decoded, Decoder, Message, SkipReason};
 use crate::error::{DecodeError, Part};
-use crate::scan::{Scan, Scanned};
+use crate::scan::Scan;
 
 /// Settings of a [`DebeziumJson`].
 pub type DebeziumJsonBuilder = DebeziumBuilder<DebeziumJson>;
@@ -34,11 +35,17 @@ impl DebeziumBuilder<DebeziumJson> {
 
 /// Decodes Debezium's JSON.
 ///
-/// * `c`, `u`, `r` give a row of `after`; `d` one of the key and what `before` has. A column that the image lacks was not sent.
+/// * `c`, `u`, `r` give a row of `after`, the whole one: a column that it lacks is null. `d` gives one of the key and what
+///   `before` has; a column that it lacks was not sent.
 /// * `t` gives a row of [`Op::Truncate`], which holds nothing and has no key; the key columns stay what they are.
 /// * The columns that the source calls the key are those of the message key. With [`key_columns`](DebeziumJsonBuilder::key_columns)
 ///   other than these, an update that changes them gives two rows, a delete of the old key and the update, if `before` tells it.
+/// * Without any key an update gives two rows as well, a delete of `before` and the update: all of its values tell the row.
 /// * A message key must be a JSON object, or null; one that is other JSON is passed over if the user names the key columns.
+/// * A row whose key changed tells its other one, from the headers of its two messages or from `before` and `after`.
+/// * MongoDB: a row is `id` (the key's extended JSON, without white space) and `document` (as sent). With a declared schema its members are
+///   columns, extended JSON's values take the declared types, and the key is `_id` (whose type is lost if it is declared as text); an update
+///   that brings no document gives a row of what changed, if that is not inside of a member.
 /// * Columns are named as the source names them, letters that no table can have made `_`.
 ///
 /// ```
@@ -64,13 +71,15 @@ pub struct DebeziumJson {
 
 /// The envelope's members; `after` is read already, if it could be.
 #[derive(Default)]
-struct Members<'a> {
-    seen: Seen,
-    before: Image,
-    after: Image,
-    after_is_read: bool,
-    op: Option<&'a str>,
-    source: Option<Source<'a>>,
+pub(crate) struct Members<'a> {
+    pub(crate) seen: Seen,
+    pub(crate) before: Image,
+    pub(crate) after: Image,
+    pub(crate) after_is_read: bool,
+    /// MongoDB: what an update changed.
+    pub(crate) update: Image,
+    pub(crate) op: Option<&'a str>,
+    pub(crate) source: Option<Source<'a>>,
 }
 
 impl DebeziumJson {
@@ -125,17 +134,33 @@ impl Buffer {
             return members.seen.control().map(Decoded::Skipped).ok_or_else(no_envelope);
         }
         let Some(op) = operation(members.op)? else { return Ok(Decoded::Skipped(SkipReason::LogicalMessage)) };
+        self.take_members(message, op, key, &members, &payload.scan)
+    }
+
+    /// Adds the change that the members of an envelope are.
+    pub(crate) fn take_members<'a>(
+        &mut self,
+        message: &Message<'a>,
+        op: Op,
+        key: Option<Scan<'a>>,
+        members: &Members<'a>,
+        payload: &Scan<'a>,
+    ) -> Result<Decoded, DecodeError> {
         let source = members.source.as_ref().ok_or(wanted("want an object as `source`"))?;
         source.check()?;
-        let before = object(&payload.scan, members.before)?;
-        let after = object(&payload.scan, members.after)?;
+        let Members { before, after, update, .. } = *members;
+        if source.connector == Connector::Mongo {
+            return self.take_document(&DocumentChange { message, source, op, key, before, after, update, payload });
+        }
+        let (before, after) = (object(payload, before)?, object(payload, after)?);
         let read = if members.after_is_read { Read::After } else { Read::Nothing };
-        let absent = if op == Op::Update { Absent::NotSent } else { Absent::Null };
+        // The image is the whole row: a column that it lacks, the source has no more.
+        let absent = Absent::Null;
         self.apply(&Event { message, source, op, key, before, after, read, absent })
     }
 
     /// Reads the envelope, and `after` into the columns unless the old key may have to go before it.
-    fn members<'a>(&mut self, scan: &mut Scan<'a>) -> Result<Members<'a>, DecodeError> {
+    pub(crate) fn members<'a>(&mut self, scan: &mut Scan<'a>) -> Result<Members<'a>, DecodeError> {
         let Topic { rows, envelope, source, key, .. } = &mut self.topic;
         let mut members = Members::default();
         scan.expect(b'{', "want an object: Debezium's envelope").map_err(in_value)?;
@@ -144,14 +169,15 @@ impl Buffer {
                 return Err(in_value(scan.syntax("a member that comes twice")));
             }
             match member {
-                envelope::BEFORE => members.before = image(scan).map_err(in_value)?,
+                envelope::BEFORE => members.before = Image::read(scan).map_err(in_value)?,
                 envelope::AFTER if scan.peek() == b'{' && !key.overridden() => {
                     let from = scan.at();
                     rows.read(scan, Part::Value, false, &self.unavailable)?;
                     members.after = Image::Object(from, scan.at());
                     members.after_is_read = true;
                 }
-                envelope::AFTER => members.after = image(scan).map_err(in_value)?,
+                envelope::AFTER => members.after = Image::read(scan).map_err(in_value)?,
+                envelope::UPDATE_DESCRIPTION => members.update = Image::read(scan).map_err(in_value)?,
                 envelope::SOURCE if scan.peek() == b'{' => {
                     members.source = Some(source.read(scan).map_err(malformed)?);
                 }
@@ -187,21 +213,10 @@ pub(crate) fn operation(op: Option<&str>) -> Result<Option<Op>, DecodeError> {
     }
 }
 
-pub(crate) fn image(scan: &mut Scan<'_>) -> Scanned<Image> {
-    let kind = scan.peek();
-    let from = scan.at();
-    scan.skip()?;
-    Ok(match kind {
-        b'{' => Image::Object(from, scan.at()),
-        b'n' => Image::Null,
-        _ => Image::Other,
-    })
-}
-
 pub(crate) fn object<'a>(scan: &Scan<'a>, image: Image) -> Result<Option<Scan<'a>>, DecodeError> {
     match image {
         Image::Object(from, to) => Ok(Some(scan.part(from, to))),
         Image::Absent | Image::Null => Ok(None),
-        Image::Other => Err(wanted("want an object or null as `before` and `after`")),
+        Image::Text(..) | Image::Other => Err(wanted("want an object or null as `before` and `after`")),
     }
 }

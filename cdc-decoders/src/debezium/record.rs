@@ -127,7 +127,7 @@ impl RowImage for Record<'_> {
     }
 
     fn read(&self, rows: &mut Rows, take: Take<'_>) -> Result<(), DecodeError> {
-        rows.read_record(&mut self.body.clone(), self.plan, self.whose, take, |_, _| ())
+        rows.read_record(&mut self.body.clone(), self.plan, self.whose, take, |_, _, _| ())
     }
 
     fn held(&self, column: &str) -> Scanned<Option<Held<'_>>> {
@@ -144,14 +144,14 @@ impl RowImage for Record<'_> {
 }
 
 impl Rows {
-    /// Reads a record into the open row; `aside` gets what is no column.
+    /// Reads a record into the open row; `aside` gets what is no column: its number, where it begins, its value.
     pub(crate) fn read_record<'a>(
         &mut self,
         cursor: &mut Cursor<'a>,
         plan: &RecordPlan,
         whose: Whose,
         take: Take<'_>,
-        mut aside: impl FnMut(u8, Scalar<'a>),
+        mut aside: impl FnMut(u8, usize, Scalar<'a>),
     ) -> Result<(), DecodeError> {
         let mut next = 0;
         let whole = whose == Whose::Rows && self.images.begin_whole(plan.fields.len());
@@ -169,7 +169,8 @@ impl Rows {
                     next += 1;
                 }
                 Member::Aside(number, step) => {
-                    aside(*number, step.read(cursor).map_err(|fault| fault.in_part(take.part))?);
+                    let from = cursor.at();
+                    aside(*number, from, step.read(cursor).map_err(|fault| fault.in_part(take.part))?);
                 }
             }
         }

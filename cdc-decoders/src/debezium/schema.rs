@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::plan::{FieldPlan, Reading, Unit, check_names};
+use super::wrapping::Wrapping;
 use crate::avro::{Schema, Shape, Type, TypeId};
 use crate::decoder::SkipReason;
 use crate::error::DecodeError;
@@ -72,6 +73,8 @@ fn parse<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, DecodeError> {
 pub(crate) enum ValueSchema {
     /// Changes of rows with these fields.
     Rows(Vec<FieldPlan>),
+    /// Changes of documents, each in a text.
+    Documents,
     /// No changes.
     Control(SkipReason),
     /// None of Debezium's own: the payload has to tell.
@@ -79,19 +82,20 @@ pub(crate) enum ValueSchema {
 }
 
 impl ValueSchema {
-    /// Reads the `schema` member of a message; `null` where the converter had none. `flat`: it is the row's own, no envelope's.
-    pub(crate) fn from_inline(text: &str, flat: bool) -> Result<Self, DecodeError> {
+    /// Reads the `schema` member of a message; `null` where the converter had none.
+    pub(crate) fn from_inline(text: &str, wrapping: Wrapping) -> Result<Self, DecodeError> {
         if text.trim() == "null" {
             return Ok(Self::Unknown);
         }
         let schema: Connect = parse(text)?;
         Ok(match schema.name.as_deref().and_then(control) {
             Some(reason) => Self::Control(reason),
-            None => match schema.after() {
-                Some(_) if flat => return Err(not_flattened()),
-                Some(after) => Self::Rows(row_plan(after)?),
-                None if flat => Self::Rows(row_plan(&schema)?),
-                None => Self::Unknown,
+            None => match (wrapping, schema.images(wrapping)) {
+                (Wrapping::Row, Some(_)) => return Err(not_flattened()),
+                (Wrapping::Row, None) => Self::Rows(row_plan(&schema)?),
+                (_, Some(after)) if after.kind == "string" => Self::Documents,
+                (_, Some(after)) => Self::Rows(row_plan(after)?),
+                (_, None) => Self::Unknown,
             },
         })
     }
@@ -138,9 +142,17 @@ impl Connect {
 
     /// The row of an envelope; `None` where this is no envelope.
     fn after(&self) -> Option<&Self> {
-        let member = |name: &str| self.fields.iter().find(|f| f.field.as_deref() == Some(name));
-        (self.kind == "struct" && member("source").is_some() && member("op").is_some()).then_some(())?;
-        member("after")
+        (self.kind == "struct" && self.member("source").is_some() && self.member("op").is_some()).then_some(())?;
+        self.member("after")
+    }
+
+    /// The same where images may come without the rest of the envelope.
+    fn images(&self, wrapping: Wrapping) -> Option<&Self> {
+        self.after().or_else(|| self.member("after").filter(|_| wrapping == Wrapping::Images))
+    }
+
+    fn member(&self, name: &str) -> Option<&Self> {
+        self.fields.iter().find(|f| f.field.as_deref() == Some(name))
     }
 
     fn parameter(&self, name: &str) -> Option<i32> {
@@ -411,8 +423,8 @@ mod tests {
             ("io.debezium.connector.common.Notification", SkipReason::Notification),
         ] {
             let schema = format!(r#"{{"type":"struct","fields":[],"name":"{name}"}}"#);
-            assert_eq!(ValueSchema::from_inline(&schema, false).unwrap(), ValueSchema::Control(reason));
+            assert_eq!(ValueSchema::from_inline(&schema, Wrapping::Envelope).unwrap(), ValueSchema::Control(reason));
         }
-        assert_eq!(ValueSchema::from_inline("null", false).unwrap(), ValueSchema::Unknown);
+        assert_eq!(ValueSchema::from_inline("null", Wrapping::Envelope).unwrap(), ValueSchema::Unknown);
     }
 }

@@ -247,6 +247,10 @@ impl SourceReader {
                 name = Some((from - start + 1, scan.at() - start - 1));
             }
         }
+        if source.connector_name.is_empty() {
+            // Debezium below 0.10 does not say it.
+            source.connector = source.connector_by_position();
+        }
         match name {
             Some(name) if learn && source.connector != Connector::Other => {
                 self.piece(scan, text_from, END);
@@ -410,7 +414,7 @@ impl<'a> Source<'a> {
                 None => ("scn", self.scn.and_then(decimal)),
             },
             Connector::SqlServer | Connector::Db2 => return Ok(Some(Order::Lsns(self.lsns()?.order()))),
-            Connector::Mongo => ("ord", self.mongo_order()),
+            Connector::Mongo => ("ord", self.mongo_order()?),
             Connector::Other => ("connector", None),
         };
         let reason = "want a whole number of at most 56 bits, to order the changes of a row";
@@ -433,10 +437,11 @@ impl<'a> Source<'a> {
         Ok(self.pos.filter(|pos| (0..1 << 32).contains(pos)).map(|pos| file << 32 | pos))
     }
 
-    fn mongo_order(&self) -> Option<i64> {
-        let seconds = self.ts_ms.filter(|ms| *ms >= 0)? / 1000;
-        let ord = self.ord.filter(|ord| (0..1 << 24).contains(ord))?;
-        (seconds < 1 << 32).then_some(seconds << 24 | ord)
+    fn mongo_order(&self) -> Result<Option<i64>, DecodeError> {
+        let seconds = self.ts_ms.map(|ms| ms.div_euclid(1000)).filter(|seconds| (0..1 << 32).contains(seconds));
+        let reason = "want milliseconds since 1970, of seconds that fit 32 bits";
+        let seconds = seconds.ok_or(DecodeError::Position { field: "ts_ms", reason })?;
+        Ok(self.ord.filter(|ord| (0..1 << 24).contains(ord)).map(|ord| seconds << 24 | ord))
     }
 
     /// The place in the stream, where the source tells it for sure.
@@ -701,6 +706,17 @@ mod tests {
     }
 
     #[test]
+    fn a_block_without_connector_is_known_by_its_position() {
+        let mut reader = SourceReader::default();
+        for pos in [7, 7, 8] {
+            let text = format!(r#"{{"name":"m","server_id":4,"file":"b.000002","pos":{pos},"row":0}}"#);
+            let source = reader.read(&mut Scan::new(text.as_bytes(), 0).unwrap()).unwrap();
+            assert_eq!((source.connector, source.order()), (Connector::Binlog, long(2 << 32 | pos)));
+        }
+        assert_eq!(read(r#"{"name":"m","ts_ms":7}"#).connector, Connector::Other);
+    }
+
+    #[test]
     fn the_snapshot_is_told_in_all_its_spellings() {
         let mut reader = SourceReader::default();
         for (text, part) in [
@@ -720,6 +736,17 @@ mod tests {
             let block = postgres(&format!(r#""snapshot":{text},"lsn":7"#));
             let source = reader.read(&mut Scan::new(block.as_bytes(), 0).unwrap()).unwrap();
             assert_eq!(source.snapshot, part, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_time_of_mongodb_that_does_not_fit_is_named() {
+        for (member, field) in
+            [(r#""ts_ms":1558965508000000000,"ord":1"#, "ts_ms"), (r#""ts_ms":5,"ord":16777216"#, "ord")]
+        {
+            let text = format!(r#"{{"connector":"mongodb","name":"o",{member}}}"#);
+            let error = read(&text).order().unwrap_err();
+            assert!(error.to_string().contains(field), "{error}");
         }
     }
 

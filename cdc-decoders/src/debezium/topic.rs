@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arrow::datatypes::Schema;
 
 use super::avro_plan::AvroSchemas;
+use super::document::Documents;
 use super::envelope::{Guess, SchemaText, Wrapper};
 use super::key::Key;
 use super::metadata::Names;
@@ -13,6 +14,7 @@ use super::rows::Rows;
 use super::schema::{DeclaredSchema, ValueSchema};
 use super::source::{Connector, SourceReader};
 use super::tombstone::LastDeletes;
+use super::wrapping::Wrapping;
 use crate::error::{DecodeError, Part};
 use crate::scan::{Fault, Scan, Scanned};
 
@@ -21,8 +23,9 @@ use crate::scan::{Fault, Scan, Scanned};
 pub(crate) struct Plain {
     pub(crate) declared: Option<DeclaredSchema>,
     pub(crate) known: Option<Schema>,
-    /// Rows come flattened, and these of their members are no columns.
-    pub(crate) flat: Option<Names>,
+    /// Members of flattened rows that are no columns.
+    pub(crate) told: Option<Names>,
+    pub(crate) wrapping: Wrapping,
 }
 
 impl Plain {
@@ -37,7 +40,7 @@ impl Plain {
     }
 
     fn with_told(&self, mut rows: Rows) -> Rows {
-        if let Some(names) = &self.flat {
+        if let Some(names) = &self.told {
             rows.set_told(names);
         }
         rows
@@ -58,6 +61,8 @@ pub(crate) struct Topic {
     /// The last one that a flattened row told.
     pub(crate) connector: Connector,
     pub(crate) deletes: LastDeletes,
+    /// MongoDB: how documents become rows.
+    pub(crate) documents: Option<Documents>,
     pub(crate) avro: AvroSchemas,
     schema: SchemaText,
     /// What the inline schema says; `None`: the last message had none.
@@ -106,6 +111,13 @@ impl Topic {
         self.meaning.as_ref()
     }
 
+    /// Whether the messages bring a schema, so that the columns are all that the source's table has. That of a document has
+    /// nothing but its own members.
+    pub(crate) fn has_schema(&self) -> bool {
+        let of_documents = self.documents.is_some() || self.connector == Connector::Mongo;
+        !of_documents && (self.meaning.is_some() || self.avro.value.is_some())
+    }
+
     /// Values moved to the ends, in all.
     pub(crate) const fn clamped(&self) -> u64 {
         self.clamped + self.rows.clamped()
@@ -121,7 +133,7 @@ impl Topic {
         }
         let mut scan = Scan::new(value, 0).map_err(in_value)?;
         let Some(wrapper) = Wrapper::read(&mut scan).map_err(in_value)? else {
-            let fits = self.meaning.is_none() || self.give_up(None, plain)?;
+            let fits = self.meaning.is_none() || scan.peek() == b'n' || self.give_up(None, plain)?;
             return Ok(fits.then_some(Payload { scan, wrapped: false }));
         };
         let scan = scan.part(wrapper.payload.0, wrapper.payload.1);
@@ -134,13 +146,50 @@ impl Topic {
     fn follow(&mut self, value: &[u8], wrapper: &Wrapper, plain: &Plain) -> Result<bool, DecodeError> {
         let text = SchemaText::new(value, wrapper);
         if self.meaning.is_none() || !self.schema.is_same(&text) {
-            let meaning = ValueSchema::from_inline(text.schema(), plain.flat.is_some())?;
+            let meaning = ValueSchema::from_inline(text.schema(), plain.wrapping)?;
             if self.meaning.as_ref() != Some(&meaning) && !self.give_up(Some(meaning), plain)? {
                 return Ok(false);
             }
         }
         self.schema = text;
         Ok(true)
+    }
+
+    /// Empty columns for rows without inline schema.
+    fn own_rows(&self, plain: &Plain) -> Result<Rows, DecodeError> {
+        match &self.documents {
+            Some(documents) if plain.known.is_none() || plain.declared.is_some() => Rows::from_plan(&documents.plan()),
+            _ => plain.rows(),
+        }
+    }
+
+    /// How documents become rows, with the columns made theirs; `None` where they hold other rows.
+    pub(crate) fn documents(&mut self, plain: &Plain) -> Result<Option<&mut Documents>, DecodeError> {
+        if self.documents.is_none() {
+            if self.rows.len() > 0 {
+                return Ok(None);
+            }
+            self.documents = Some(Documents::new(plain.declared.as_ref().map(DeclaredSchema::fields)));
+            let rows = self.own_rows(plain)?;
+            self.replace_rows(rows);
+        }
+        Ok(self.documents.as_mut())
+    }
+
+    /// The columns of a batch's key.
+    pub(crate) fn key_columns(&self, users: Option<&[String]>) -> Vec<String> {
+        match &self.documents {
+            Some(documents) => vec![documents.key_column().to_owned()],
+            None => self.key.columns_of_batch(users),
+        }
+    }
+
+    /// Says to the columns which of them are the key.
+    pub(crate) fn set_keys(&mut self) {
+        match &self.documents {
+            Some(documents) => self.rows.set_keys(&[documents.key_column().to_owned()]),
+            None => self.rows.set_keys(self.key.columns()),
+        }
     }
 
     /// Gives the columns up for those of another schema; false where they hold rows.
@@ -150,7 +199,7 @@ impl Topic {
         }
         let rows = match &meaning {
             Some(ValueSchema::Rows(fields)) => plain.with_told(Rows::from_plan(fields)?),
-            _ => plain.rows()?,
+            _ => self.own_rows(plain)?,
         };
         self.replace_rows(rows);
         self.meaning = meaning;
@@ -161,7 +210,7 @@ impl Topic {
     pub(crate) fn replace_rows(&mut self, rows: Rows) {
         self.clamped += self.rows.clamped();
         self.rows = rows;
-        self.rows.set_keys(self.key.columns());
+        self.set_keys();
         self.rows.begin();
     }
 }

@@ -61,6 +61,22 @@ fn row(batch: &ChangeBatch, row: usize) -> String {
     (0..batch.rows.num_columns()).map(cell).collect::<Vec<_>>().join(" ")
 }
 
+/// Without a key the whole row tells which one is meant: what it was goes before what it is.
+#[test]
+fn an_update_without_a_key_is_a_delete_of_the_old_row_and_the_new_one() {
+    let mut decoder = plain();
+    let (old, new) = (r#"{"a":1,"b":"x"}"#, r#"{"a":2,"b":"x"}"#);
+    add(&mut decoder, None, &envelope(PG, "c", "null", old));
+    add(&mut decoder, None, &envelope(PG, "u", old, new));
+    add(&mut decoder, None, &envelope(PG, "u", "null", new));
+    add(&mut decoder, None, &envelope(PG, "d", new, "null"));
+    let batch = flush(&mut decoder);
+    assert_eq!(batch.ops, [Op::Insert, Op::Delete, Op::Update, Op::Update, Op::Delete]);
+    let rows: Vec<_> = (0..5).map(|i| row(&batch, i)).collect();
+    assert_eq!(rows, ["a=1 b=x", "a=1 b=x", "a=2 b=x", "a=2 b=x", "a=2 b=x"]);
+    assert!(batch.unsent.iter().all(Option::is_none) && !batch.whole_schema);
+}
+
 #[test]
 fn operations_give_rows() {
     let mut decoder = plain();
@@ -72,7 +88,10 @@ fn operations_give_rows() {
     let batch = flush(&mut decoder);
     assert_eq!(batch.ops, [Op::Snapshot, Op::Insert, Op::Update, Op::Delete, Op::Delete]);
     let rows: Vec<_> = (0..5).map(|i| row(&batch, i)).collect();
-    assert_eq!(rows, ["id=1 a=x b=null", "id=2 a=null b=null", "id=2 a=? b=?", "id=2 a=y b=true", "id=3 a=? b=?"]);
+    assert_eq!(
+        rows,
+        ["id=1 a=x b=null", "id=2 a=null b=null", "id=2 a=null b=null", "id=2 a=y b=true", "id=3 a=? b=?"]
+    );
     assert_eq!((&*batch.topic, &*batch.source, &batch.key_columns), ("t", "pg", &vec!["id".to_owned()]));
     let orders = batch.orders.as_primitive::<Int64Type>();
     assert!(orders.is_null(0) && orders.values()[1..] == [34; 4]);
@@ -99,7 +118,7 @@ fn a_truncate_holds_nothing_and_keeps_its_place() {
     let batch = flush(&mut decoder);
     assert_eq!(batch.ops, [Op::Insert, Op::Truncate, Op::Update]);
     let rows: Vec<_> = (0..3).map(|i| row(&batch, i)).collect();
-    assert_eq!(rows, ["id=1 a=x b=null", "id=null a=null b=null", "id=1 a=? b=true"]);
+    assert_eq!(rows, ["id=1 a=x b=null", "id=null a=null b=null", "id=1 a=null b=true"]);
     assert_eq!(batch.orders.as_primitive::<Int64Type>().values(), &[33, 34, 34]);
     assert_eq!(batch.positions[1], Some(StreamPosition([12, 34, 0])));
     assert_eq!(batch.source_ts_ms.values(), &[16, 17, 17]);

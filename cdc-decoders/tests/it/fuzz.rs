@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use cdc_decoders::debezium::{DebeziumAvro, DebeziumFlatJson, DebeziumJson, DeclaredSchema};
+use cdc_decoders::debezium::{DebeziumAvro, DebeziumFlatAvro, DebeziumFlatJson, DebeziumJson, DeclaredSchema};
 use cdc_decoders::testing::{Conformance, Fuzzed, Sample, conformance};
 use cdc_decoders::{Decoder, SchemaId};
 
@@ -131,6 +131,7 @@ fn targets(folder: &Path) -> Vec<Target> {
     let json: fn() -> Box<dyn Decoder> = || boxed(DebeziumJson::builder());
     let avro: fn() -> Box<dyn Decoder> = || Box::new(DebeziumAvro::builder().build().unwrap());
     let flat: fn() -> Box<dyn Decoder> = || Box::new(DebeziumFlatJson::builder().build().unwrap());
+    let flat_avro: fn() -> Box<dyn Decoder> = || Box::new(DebeziumFlatAvro::builder().build().unwrap());
     let target = |name: &'static str, make, capture: &str| {
         let path = folder.join(capture);
         let records = records(&path);
@@ -146,6 +147,8 @@ fn targets(folder: &Path) -> Vec<Target> {
         target("JSON", json, "pg/json"),
         target("JSON with schema", json, "maria/json-schema"),
         target("flattened JSON", flat, "pg/flat-rewrite"),
+        target("flattened JSON with schema", flat, "maria/flat-tombstone-schema"),
+        target("flattened Avro", flat_avro, "pg/flat-avro"),
         target("Avro of PostgreSQL", avro, "pg/avro"),
         target("Avro of MariaDB", avro, "maria/avro"),
     ]

@@ -114,6 +114,25 @@ fn a_row_moved_by_the_users_key_tells_it_too() {
 }
 
 #[test]
+fn a_move_that_fails_half_way_leaves_no_trace() {
+    let schema = r#"{"type":"struct","fields":[{"type":"string","field":"region"},{"type":"int32","field":"n"}]}"#;
+    let keyed = DebeziumJson::builder().key_columns(vec!["region".to_owned()]);
+    let mut decoder = keyed.declared(DeclaredSchema::from_json(schema).unwrap()).build().unwrap();
+    let update = |n: &str| envelope("u", r#"{"region":"eu","n":1}"#, &format!(r#"{{"region":"us","n":{n}}}"#));
+    let insert = sample("{}", None, &envelope("c", "null", r#"{"region":"ap","n":1}"#));
+    assert_eq!(insert.with(|message| decoder.decode(message)), Ok(Decoded::Added { rows: 1 }));
+    // The old row and its new key are read by then.
+    let error = sample("{}", None, &update("\"x\"")).with(|message| decoder.decode(message)).unwrap_err();
+    assert!(error.can_go_on() && error.to_string().contains("`n`"), "{error}");
+    assert_eq!(insert.with(|message| decoder.decode(message)), Ok(Decoded::Added { rows: 1 }));
+    assert_eq!(
+        sample("{}", None, &update("2")).with(|message| decoder.decode(message)),
+        Ok(Decoded::Added { rows: 2 })
+    );
+    assert_eq!(other_keys(&flush(&mut decoder)), ["-", "-", "us", "eu"]);
+}
+
+#[test]
 fn a_key_that_never_changes_may_be_any() {
     let update = envelope("u", "null", r#"{"id":1,"region":"us"}"#);
     let keyed = || DebeziumJson::builder().key_columns(vec!["id".to_owned(), "region".to_owned()]);
@@ -160,7 +179,7 @@ fn the_captures_tell_their_snapshots_and_their_moves() {
         let (mut moved, mut parts) = (0, [0; 4]);
         for record in records(&folder.join(capture)) {
             record.with(|message| {
-                if decoder.decode(message).unwrap() != (Decoded::Added { rows: 1 }) {
+                if !matches!(decoder.decode(message).unwrap(), Decoded::Added { .. }) {
                     return;
                 }
                 let batch = flush(&mut decoder);
@@ -178,7 +197,7 @@ fn the_captures_tell_their_snapshots_and_their_moves() {
                     Some("true" | "first" | "first_in_data_collection") => SnapshotPart::Full,
                     _ => SnapshotPart::None,
                 };
-                assert_eq!(batch.snapshots, [part], "{capture} {}", batch.origin(0));
+                assert!(batch.snapshots.iter().all(|found| *found == part), "{capture} {}", batch.origin(0));
                 parts[part as usize] += 1;
             });
         }

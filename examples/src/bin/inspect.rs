@@ -7,6 +7,7 @@ use clap::{Args, Parser, ValueEnum};
 use examples::{Failure, describe, finish, print_jsonl, print_table};
 use hudi_core::checkpoint::KEY_PREFIX;
 use hudi_core::instant::{Instant, State};
+use hudi_core::schema::mapping;
 use hudi_writer::{ReadOptions, Table, check_table};
 
 /// Shows a Hudi table.
@@ -90,8 +91,9 @@ async fn timeline(table: &Table) -> Result<(), Failure> {
         if instant.is_completed() && instant.action.is_write() {
             let metadata = table.commit_metadata(instant).await?;
             write!(out, ": {}, {} files", describe(&metadata), metadata.write_stats().count())?;
-            for (key, checkpoint) in metadata.extra_metadata.iter().filter(|(key, _)| key.starts_with(KEY_PREFIX)) {
-                write!(out, "\n    {key} {checkpoint}")?;
+            let ours = |key: &str| key.starts_with(KEY_PREFIX) || key == mapping::KEY;
+            for (key, value) in metadata.extra_metadata.iter().filter(|(key, _)| ours(key)) {
+                write!(out, "\n    {key} {value}")?;
             }
         }
         writeln!(out)?;

@@ -4,6 +4,7 @@
 use std::io::stdout;
 use std::process::ExitCode;
 
+use cdc_decoders::Decoder;
 use cdc_decoders::debezium::{DebeziumJson, DeclaredSchema};
 use clap::Parser;
 use examples::{Failure, Given, Pipeline, TableTemplate, describe, finish, print_table};
@@ -32,8 +33,9 @@ async fn main() -> ExitCode {
 
 async fn quickstart(place: &str) -> Result<(), Failure> {
     let table = TableTemplate { table: NewTable::new("orders", ["id"]), given: Given::default() };
-    let decoder =
-        |_: Option<&TableWriter>| Ok(DebeziumJson::builder().declared(DeclaredSchema::from_json(SCHEMA)?).build()?);
+    let decoder = |_: Option<&TableWriter>| -> Result<Box<dyn Decoder>, Failure> {
+        Ok(Box::new(DebeziumJson::builder().declared(DeclaredSchema::from_json(SCHEMA)?).build()?))
+    };
     let mut pipeline =
         Pipeline::open(TableWriter::builder(place), table, decoder).await?.commit_every_rows(COMMIT_EVERY_ROWS);
     let mut capture = CaptureReader::from_reader("the embedded capture", CAPTURE)?;

@@ -1,41 +1,45 @@
-//! Replays a capture of Kafka records into a Hudi table, from where the table's checkpoint says.
+//! Replays a capture of Kafka records into Hudi tables, from where the tables' checkpoints say.
 //!
-//! The last line on standard output is one JSON object: what was done, and how far the table got.
+//! The last line on standard output is one JSON object: what was done, and how far the table got. With several tables it
+//! holds the sums, and the same of each topic's table.
 
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use cdc_decoders::debezium::{DebeziumJson, DeclaredSchema};
-use cdc_decoders::{Decoded, Decoder};
-use clap::{Parser, ValueEnum};
-use examples::{Failure, Given, IndexOption, OnBadMessage, Pipeline, TableTemplate, finish, parse_property};
-use hudi_writer::{ForeignPending, NewTable, SourceWentBack, TableWriter, WriterSettings};
+use cdc_decoders::Decoded;
+use clap::{Args, Parser, ValueEnum};
+use examples::{
+    Decoders, Failure, FormatOptions, Given, IndexOption, OnBadMessage, Pipeline, Summary, TableTemplate, UrlTemplate,
+    finish, parse_property,
+};
+use hudi_writer::{
+    ForeignPending, Mode, NewTable, OnSchemaConflict, SecondSnapshot, SourceWentBack, TableWriter, WriterSettings,
+};
 use kafka_source::{CaptureReader, CapturedRecord};
+use serde::Serialize;
 
 /// Messages between two reports of progress.
 const REPORT_EVERY: u64 = 10_000;
 
-/// Replays a capture into a Hudi table.
+/// Replays a capture into Hudi tables.
 #[derive(Debug, Parser)]
 struct Arguments {
     /// The capture: one Kafka record a line, as JSON with base64; plain or gzip.
     #[arg(long)]
     input: PathBuf,
-    /// The form of the messages.
-    #[arg(long)]
-    format: Format,
-    /// The table: a folder's path, file:///… or s3://…
-    #[arg(long)]
-    table: String,
-    /// The topic; needed where the capture has several with rows.
+    #[command(flatten)]
+    format: FormatOptions,
+    #[command(flatten)]
+    target: Target,
+    /// The topic; needed where the capture has several with rows and they go to one table.
     #[arg(long)]
     topic: Option<String>,
     /// How the table is written.
     #[arg(long, default_value = "cow")]
     table_type: TableType,
-    /// The columns of the record key. Default: those of the messages' key; without one, rows are only added.
+    /// The columns of the record key. Default: those of the messages' key; without one, all of its values tell a row.
     #[arg(long, value_delimiter = ',')]
     key: Vec<String>,
     /// The columns of the partition path.
@@ -54,15 +58,22 @@ struct Arguments {
     /// Commits whenever so many changes wait. Default: by bytes, and at the end.
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     commit_every_rows: Option<u64>,
-    /// The schema of messages that bring none: Kafka Connect's JSON, or Avro.
-    #[arg(long)]
-    schema: Option<PathBuf>,
     /// Whose checkpoint the commits carry.
     #[arg(long, default_value = "default")]
     pipeline: String,
     /// What is done about a source that was restored or failed over, and sends other changes in place of earlier ones.
     #[arg(long, default_value = "stop")]
     on_source_went_back: OnSourceWentBack,
+    /// What is done about rows that a later full snapshot of the source does not have. The messages end where they end: replace only
+    /// where all of them are there.
+    #[arg(long = "resnapshot", default_value = "keep")]
+    on_second_snapshot: OnSecondSnapshot,
+    /// What becomes of changes; for a table's whole life.
+    #[arg(long, default_value = "upsert")]
+    mode: ModeOption,
+    /// What is done with a column that comes to mean something else than the table's of its name.
+    #[arg(long, default_value = "stop")]
+    on_schema_conflict: SchemaConflict,
     /// A further property of a table that is created.
     #[arg(long = "set", value_name = "HOODIE.KEY=VALUE", value_parser = parse_property)]
     properties: Vec<(String, String)>,
@@ -74,14 +85,41 @@ struct Arguments {
     stop_on_bad_message: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
-    DebeziumJson,
+/// Where the rows go.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct Target {
+    /// The table: a folder's path, file:///… or s3://…
+    #[arg(long)]
+    table: Option<String>,
+    /// A table for each topic with rows: the same with {topic}, {db}, {schema}, {table} in it, taken from the topic's name.
+    #[arg(long, value_name = "URL-TEMPLATE")]
+    tables: Option<UrlTemplate>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum TableType {
     Cow,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum ModeOption {
+    /// A key's newest change is its row; a deleted row is gone.
+    Upsert,
+    /// The same, but a deleted row stays, marked.
+    Soft,
+    /// Every change is a row.
+    History,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum SchemaConflict {
+    /// Nothing is written.
+    Stop,
+    /// It goes on in a new column: `amount_v2`.
+    NewColumn,
+    /// The rows that have a value in it are kept beside the table.
+    DeadLetter,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -100,51 +138,139 @@ enum OnSourceWentBack {
     NewEpoch,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum OnSecondSnapshot {
+    /// They stay.
+    Keep,
+    /// They are deleted: what deleted them at the source was never sent.
+    Replace,
+}
+
+/// What was done to all tables.
+#[derive(Debug, Serialize)]
+struct Report<'a> {
+    #[serde(flatten)]
+    sums: &'a Summary,
+    tables: BTreeMap<&'a str, Done<'a>>,
+}
+
+/// What was done to one of them.
+#[derive(Debug, Serialize)]
+struct Done<'a> {
+    table: &'a str,
+    #[serde(flatten)]
+    summary: &'a Summary,
+}
+
 #[tokio::main]
 async fn main() -> ExitCode {
     finish(replay(Arguments::parse()).await)
 }
 
 async fn replay(arguments: Arguments) -> Result<(), Failure> {
-    let declared = declared(&arguments)?;
-    let topic = topic(&arguments, declared.as_ref())?;
-    let settings = settings(&arguments);
-    let builder = TableWriter::builder(&arguments.table).settings(settings);
-    let make = |writer: Option<&TableWriter>| decoder(&arguments, declared.as_ref(), writer);
-    let mut pipeline = Pipeline::open(builder, template(&arguments), make)
-        .await?
-        .commit_every_rows(arguments.commit_every_rows.map_or(usize::MAX, |rows| rows as usize));
-    pipeline.reads_only(&topic)?;
-    if arguments.stop_on_bad_message {
-        pipeline = pipeline.on_bad_message(OnBadMessage::Stop);
+    let decoders = arguments.format.decoders()?;
+    let tables = tables(&arguments, &decoders)?;
+    let mut pipelines = BTreeMap::new();
+    for (topic, table) in &tables {
+        pipelines.insert(topic.clone(), pipeline(&arguments, &decoders, topic, table).await?);
     }
+    let (summaries, failures) = feed(&arguments, pipelines).await?;
+    let clamped: u64 = summaries.values().map(|summary| summary.clamped).sum();
+    if clamped > 0 {
+        eprintln!("{clamped} dates and times outside the years 1 to 9999 were moved to the ends of that range");
+    }
+    if arguments.target.tables.is_some() || failures.is_empty() {
+        writeln!(std::io::stdout(), "{}", last_line(&arguments, &tables, &summaries)?)?;
+    }
+    failed(failures)
+}
+
+/// Feeds each topic's pipeline to the end of the capture. One that fails is left behind, the others go on.
+async fn feed(
+    arguments: &Arguments,
+    mut pipelines: BTreeMap<String, Pipeline>,
+) -> Result<(BTreeMap<String, Summary>, Vec<(String, Failure)>), Failure> {
     let mut reader = CaptureReader::open(&arguments.input)?;
-    let (mut progress, mut messages) = (Progress::new(), 0);
-    loop {
+    let (mut progress, mut messages, mut failures) = (Progress::new(), 0, vec![]);
+    while !pipelines.is_empty() {
         let mut record = CapturedRecord::default();
         if !reader.read_next(&mut record)? {
             break;
         }
-        if record.topic == topic {
-            pipeline.feed(record).await?;
-            messages += 1;
-            progress.report(messages, pipeline.summary().commits);
+        let Some(pipeline) = pipelines.get_mut(&record.topic) else { continue };
+        let topic = record.topic.clone();
+        if let Err(failure) = pipeline.feed(record).await {
+            pipelines.remove(&topic);
+            failures.push((topic, failure));
         }
+        messages += 1;
+        progress.report(messages);
     }
     progress.clear();
     if messages == 0 {
-        return Err(Failure::failed(format!("{}: no message of the topic {topic}", arguments.input.display())));
+        let topics: Vec<&String> = pipelines.keys().collect();
+        return Err(Failure::failed(format!("{}: no message of {topics:?}", arguments.input.display())));
     }
-    let summary = pipeline.finish().await?;
-    if summary.clamped > 0 {
-        eprintln!(
-            "{} dates and times outside the years 1 to 9999 were moved to the ends of that range",
-            summary.clamped
-        );
+    let mut summaries = BTreeMap::new();
+    for (topic, pipeline) in pipelines {
+        match pipeline.finish().await {
+            Ok(summary) => drop(summaries.insert(topic, summary)),
+            Err(failure) => failures.push((topic, failure)),
+        }
     }
-    let line = serde_json::to_string(&summary).map_err(|error| Failure::failed(error.to_string()))?;
-    writeln!(std::io::stdout(), "{line}")?;
-    Ok(())
+    Ok((summaries, failures))
+}
+
+/// The only failure; or one that tells of all.
+fn failed(mut failures: Vec<(String, Failure)>) -> Result<(), Failure> {
+    match failures.len() {
+        0 => Ok(()),
+        1 => Err(failures.swap_remove(0).1),
+        _ => {
+            let text = |(topic, failure): &(String, Failure)| format!("{topic}: {failure}");
+            Err(Failure::failed(failures.iter().map(text).collect::<Vec<_>>().join("; ")))
+        }
+    }
+}
+
+/// The topics and the tables that they go to.
+fn tables(arguments: &Arguments, decoders: &Decoders) -> Result<BTreeMap<String, String>, Failure> {
+    let topics = || topics(arguments, decoders);
+    match &arguments.target {
+        Target { table: Some(table), .. } => Ok(BTreeMap::from([(the_topic(topics()?)?, table.clone())])),
+        Target { tables: Some(template), .. } => template.urls(&topics()?),
+        Target { .. } => Err(Failure::usage("want --table or --tables")),
+    }
+}
+
+async fn pipeline(arguments: &Arguments, decoders: &Decoders, topic: &str, table: &str) -> Result<Pipeline, Failure> {
+    let builder = TableWriter::builder(table).settings(settings(arguments));
+    let make = |writer: Option<&TableWriter>| decoders.decoder(topic, &arguments.key, writer);
+    let mut pipeline = Pipeline::open(builder, template(arguments, table), make)
+        .await?
+        .schemas(decoders.schemas.clone())
+        .overrides(decoders.overrides.clone())
+        .commit_every_rows(arguments.commit_every_rows.map_or(usize::MAX, |rows| rows as usize));
+    pipeline.reads_only(topic)?;
+    if arguments.stop_on_bad_message {
+        pipeline = pipeline.on_bad_message(OnBadMessage::Stop);
+    }
+    Ok(pipeline)
+}
+
+fn last_line(
+    arguments: &Arguments,
+    tables: &BTreeMap<String, String>,
+    summaries: &BTreeMap<String, Summary>,
+) -> Result<String, Failure> {
+    let mut sums = Summary::default();
+    summaries.values().for_each(|summary| sums.add(summary));
+    let done = |(topic, summary)| (String::as_str(topic), Done { table: &tables[topic], summary });
+    let text = match summaries.values().next() {
+        Some(only) if arguments.target.table.is_some() => serde_json::to_string(only),
+        _ => serde_json::to_string(&Report { sums: &sums, tables: summaries.iter().map(done).collect() }),
+    };
+    text.map_err(|error| Failure::failed(error.to_string()))
 }
 
 fn settings(arguments: &Arguments) -> WriterSettings {
@@ -156,79 +282,77 @@ fn settings(arguments: &Arguments) -> WriterSettings {
         OnForeignPending::Leave => ForeignPending::Leave,
         OnForeignPending::RollBack => ForeignPending::RollBack,
     };
+    let on_schema_conflict = match arguments.on_schema_conflict {
+        SchemaConflict::Stop => OnSchemaConflict::Stop,
+        SchemaConflict::NewColumn => OnSchemaConflict::NewColumn,
+        SchemaConflict::DeadLetter => OnSchemaConflict::DeadLetter,
+    };
+    let on_second_snapshot = match arguments.on_second_snapshot {
+        OnSecondSnapshot::Keep => SecondSnapshot::Keep,
+        OnSecondSnapshot::Replace => SecondSnapshot::Replace,
+    };
     WriterSettings {
         pipeline: arguments.pipeline.clone(),
         on_source_went_back,
+        on_second_snapshot,
+        on_schema_conflict,
         foreign_pending,
         keyless_partitions: arguments.keyless_partitions,
         ..WriterSettings::default()
     }
 }
 
-fn template(arguments: &Arguments) -> TableTemplate {
-    let name = arguments.table.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
+fn template(arguments: &Arguments, table: &str) -> TableTemplate {
+    let name = table.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
     let mut table = NewTable::new(name, &arguments.key).partition_by(&arguments.partition_by);
     table.partition_immutable = arguments.partition_immutable;
     table.index = arguments.index.map(|index| index.0);
+    table.mode = match arguments.mode {
+        ModeOption::Upsert => Mode::Upsert,
+        ModeOption::Soft => Mode::SoftDelete,
+        ModeOption::History => Mode::History,
+    };
     table.properties.clone_from(&arguments.properties);
     let given = Given {
         key: !arguments.key.is_empty(),
         partition_by: !arguments.partition_by.is_empty(),
         index: arguments.index.is_some(),
+        mode: arguments.mode != ModeOption::Upsert,
     };
     TableTemplate { table, given }
 }
 
-fn declared(arguments: &Arguments) -> Result<Option<DeclaredSchema>, Failure> {
-    let Some(path) = &arguments.schema else { return Ok(None) };
-    let text = std::fs::read_to_string(path).map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
-    let schema = DeclaredSchema::from_json(&text);
-    schema.map(Some).map_err(|error| Failure::usage(format!("{}: {error}", path.display())))
-}
-
-fn decoder(
-    arguments: &Arguments,
-    declared: Option<&DeclaredSchema>,
-    writer: Option<&TableWriter>,
-) -> Result<DebeziumJson, Failure> {
-    let Format::DebeziumJson = arguments.format;
-    let mut builder = DebeziumJson::builder();
-    if !arguments.key.is_empty() {
-        builder = builder.key_columns(arguments.key.clone());
-    }
-    if let Some(schema) = declared {
-        builder = builder.declared(schema.clone());
-    }
-    if let Some(columns) = writer.and_then(TableWriter::source_columns) {
-        builder = builder.known(&columns);
-    }
-    Ok(builder.build()?)
-}
-
-/// The topic to read: the one named, or the only one that holds rows.
-fn topic(arguments: &Arguments, declared: Option<&DeclaredSchema>) -> Result<String, Failure> {
+/// The topics to read: the one named, or all that hold rows.
+fn topics(arguments: &Arguments, decoders: &Decoders) -> Result<Vec<String>, Failure> {
     if let Some(topic) = &arguments.topic {
-        return Ok(topic.clone());
+        return Ok(vec![topic.clone()]);
     }
     let mut has_rows: BTreeMap<String, bool> = BTreeMap::new();
     let mut reader = CaptureReader::open(&arguments.input)?;
     let mut record = CapturedRecord::default();
     while reader.read_next(&mut record)? {
         if has_rows.get(&record.topic).is_none_or(|has_rows| !has_rows) {
-            let mut decoder = decoder(arguments, declared, None)?;
-            let headers = record.headers();
-            let skipped = matches!(decoder.decode(&record.as_message(&headers)), Ok(Decoded::Skipped(_)));
-            has_rows.insert(record.topic.clone(), !skipped);
+            let mut decoder = decoders.decoder(&record.topic, &arguments.key, None)?;
+            let decoded = decoders.schemas.decode(&mut *decoder, &record)?;
+            has_rows.insert(record.topic.clone(), !matches!(decoded, Ok(Decoded::Skipped(_))));
         }
     }
-    let topics: Vec<&String> = has_rows.iter().filter(|(_, has_rows)| **has_rows).map(|(topic, _)| topic).collect();
-    match topics.as_slice() {
-        [topic] => Ok((*topic).clone()),
-        [] => Err(Failure::failed(format!("{}: no message holds a row", arguments.input.display()))),
-        several => Err(Failure::usage(format!(
-            "the capture has {} topics with rows: name one with --topic: {several:?}",
-            several.len()
-        ))),
+    let topics: Vec<String> = has_rows.into_iter().filter(|(_, has_rows)| *has_rows).map(|(topic, _)| topic).collect();
+    if topics.is_empty() {
+        return Err(Failure::failed(format!("{}: no message holds a row", arguments.input.display())));
+    }
+    Ok(topics)
+}
+
+fn the_topic(mut topics: Vec<String>) -> Result<String, Failure> {
+    match (topics.pop(), topics.is_empty()) {
+        (Some(topic), true) => Ok(topic),
+        (last, _) => {
+            topics.extend(last);
+            let several = topics.len();
+            let advice = "name one with --topic, or give each a table with --tables";
+            Err(Failure::usage(format!("the capture has {several} topics with rows: {advice}: {topics:?}")))
+        }
     }
 }
 
@@ -240,9 +364,9 @@ impl Progress {
         Self(std::io::stderr().is_terminal())
     }
 
-    fn report(&mut self, messages: u64, commits: u64) {
+    fn report(&mut self, messages: u64) {
         if self.0 && messages.is_multiple_of(REPORT_EVERY) {
-            eprint!("\r{messages} messages, {commits} commits");
+            eprint!("\r{messages} messages");
         }
     }
 

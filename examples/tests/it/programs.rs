@@ -215,6 +215,36 @@ fn a_capture_with_rows_of_several_topics_asks_for_one() {
 }
 
 #[test]
+fn several_tables_come_from_one_capture() {
+    let mut records = messages();
+    let of = |topic: &str, records: &[CapturedRecord]| {
+        let topic = topic.to_owned();
+        records.iter().cloned().map(|record| CapturedRecord { topic: topic.clone(), ..record }).collect::<Vec<_>>()
+    };
+    records.extend(of("shop.public.others", &messages()[1..3]));
+    records.extend(of("shop.public.broken", &[record(0, Some(r#"{"id":1}"#), Some("{"))]));
+    let shop = Shop::new(&records);
+    let usual = ["--format", "debezium-json", "--input", "capture.jsonl", "--schema", "schema.json", "--tables"];
+    let with = |more: &[&str]| run(shop.0.path(), REPLAY, &[&usual[..], more].concat());
+
+    // What is broken does not hold the others up.
+    let out = with(&["lake/{schema}/{table}"]).failed(1, "shop.public.broken/0@0");
+    let done: Map<String, Value> = serde_json::from_str(out.lines().last().unwrap()).unwrap();
+    assert_eq!((&done["commits"], &done["upserts"], &done["deletes"]), (&json!(2), &json!(6), &json!(1)));
+    assert_eq!(done["tables"]["shop.public.others"]["table"], "lake/public/others");
+    assert_eq!(done["tables"][TOPIC]["checkpoint"]["topics"][TOPIC]["partitions"]["0"]["next"], 7);
+    let rows =
+        |table: &str| run(shop.0.path(), INSPECT, &["--table", table, "--output", "jsonl"]).well().lines().count();
+    assert_eq!((rows("lake/public/items"), rows("lake/public/others")), (2, 2));
+    assert!(!shop.path("lake/public/broken").exists());
+
+    with(&["lake/{schema}"]).failed(2, "meet in one table");
+    with(&["lake/{tabel}"]).failed(2, "{table}");
+    with(&["lake/items"]).failed(2, "{table}");
+    with(&["lake/{table}", "--table", "items"]).failed(2, "--table");
+}
+
+#[test]
 fn a_failure_ends_with_1_and_one_message() {
     let shop = Shop::new(&messages());
     shop.replay(&["--stop-on-bad-message"]).failed(1, &format!("{TOPIC}/0@5: malformed value"));

@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use arrow::array::AsArray;
-use cdc_decoders::debezium::{DebeziumJson, DeclaredSchema};
-use examples::{Failure, Given, OnBadMessage, Pipeline, Summary, TableTemplate};
+use cdc_decoders::debezium::DeclaredSchema;
+use examples::{Decoders, Failure, Format, Given, OnBadMessage, Pipeline, Schemas, Summary, TableTemplate};
 use futures::TryStreamExt;
 use hudi_core::change::{Op, columns};
-use hudi_writer::{Index, NewTable, ReadOptions, SourceWentBack, Table, TableWriter, WriterSettings, check_table};
+use hudi_writer::{
+    Index, NewTable, ReadOptions, SecondSnapshot, SourceWentBack, Table, TableWriter, WriterSettings, check_table,
+};
 use kafka_source::CapturedRecord;
 
 use crate::cells::{Cell, cell};
@@ -18,11 +20,14 @@ use crate::cells::{Cell, cell};
 pub(crate) struct Replay {
     pub(crate) index: Index,
     pub(crate) commit_every_rows: usize,
+    pub(crate) format: Format,
     pub(crate) declared: Option<DeclaredSchema>,
+    pub(crate) schemas: Schemas,
     pub(crate) key: Vec<String>,
     pub(crate) partition_by: Vec<String>,
     pub(crate) on_bad: OnBadMessage,
     pub(crate) on_source_went_back: SourceWentBack,
+    pub(crate) on_second_snapshot: SecondSnapshot,
 }
 
 impl Default for Replay {
@@ -30,11 +35,14 @@ impl Default for Replay {
         Self {
             index: Index::Simple,
             commit_every_rows: usize::MAX,
+            format: Format::DebeziumJson,
             declared: None,
+            schemas: Schemas::default(),
             key: vec![],
             partition_by: vec![],
             on_bad: OnBadMessage::DeadLetter,
             on_source_went_back: SourceWentBack::Stop,
+            on_second_snapshot: SecondSnapshot::Keep,
         }
     }
 }
@@ -43,23 +51,18 @@ impl Replay {
     pub(crate) async fn open(&self, folder: &Path) -> Result<Pipeline, Failure> {
         let mut table = NewTable::new("replayed", &self.key).partition_by(&self.partition_by);
         table.index = Some(self.index);
-        let given = Given { key: !self.key.is_empty(), partition_by: !self.partition_by.is_empty(), index: true };
-        let decoder = |writer: Option<&TableWriter>| {
-            let mut builder = DebeziumJson::builder();
-            if !self.key.is_empty() {
-                builder = builder.key_columns(self.key.clone());
-            }
-            if let Some(schema) = &self.declared {
-                builder = builder.declared(schema.clone());
-            }
-            if let Some(columns) = writer.and_then(TableWriter::source_columns) {
-                builder = builder.known(&columns);
-            }
-            Ok(builder.build()?)
+        let given =
+            Given { key: !self.key.is_empty(), partition_by: !self.partition_by.is_empty(), index: true, mode: true };
+        let decoders = Decoders::new(self.format, self.declared.clone(), self.schemas.clone());
+        let decoder = |writer: Option<&TableWriter>| decoders.decoder("", &self.key, writer);
+        let settings = WriterSettings {
+            on_source_went_back: self.on_source_went_back,
+            on_second_snapshot: self.on_second_snapshot,
+            ..WriterSettings::default()
         };
-        let settings = WriterSettings { on_source_went_back: self.on_source_went_back, ..WriterSettings::default() };
         let builder = TableWriter::builder(folder.to_str().unwrap()).settings(settings);
         let pipeline = Pipeline::open(builder, TableTemplate { table, given }, decoder).await?;
+        let pipeline = pipeline.schemas(self.schemas.clone());
         Ok(pipeline.commit_every_rows(self.commit_every_rows).on_bad_message(self.on_bad))
     }
 

@@ -45,6 +45,7 @@ impl Decoder for Letters {
             run: None,
             key_columns: if changes[0].1 { vec!["id".to_owned()] } else { vec![] },
             rows: RecordBatch::try_from_iter_with_nullable([("id", ids, true)]).unwrap(),
+            whole_schema: false,
             ops: changes.iter().map(|(op, ..)| *op).collect(),
             orders: Arc::new(Int64Array::from(offsets.clone())),
             unsent: vec![None],
@@ -72,7 +73,7 @@ async fn feed(folder: &Path, letters: &str, commit_every_rows: usize) -> Result<
     let table = NewTable::new("t", Vec::<String>::new());
     let template = TableTemplate { table, given: Given::default() };
     let builder = TableWriter::builder(folder.to_str().unwrap());
-    let pipeline = Pipeline::open(builder, template, |_| Ok(Letters::default())).await?;
+    let pipeline = Pipeline::open(builder, template, |_| Ok(Box::new(Letters::default()))).await?;
     let mut pipeline = pipeline.commit_every_rows(commit_every_rows);
     for (offset, letter) in (0..).zip(letters.chars()) {
         let key = letter.is_uppercase().then(|| b"key".to_vec());

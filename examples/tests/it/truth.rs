@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use cdc_decoders::debezium::DeclaredSchema;
-use examples::Summary;
-use hudi_writer::Index;
+use examples::{Format, Schemas, Summary};
+use hudi_writer::{Index, SecondSnapshot};
 use kafka_source::{CaptureReader, CapturedRecord};
 use serde_json::{Map, Value};
 
@@ -18,7 +18,7 @@ use crate::capture::{folder, truth};
 use crate::cells::{Cell, Losses, matches};
 use crate::replays::{Replay, StoredRow, sound_rows};
 
-const TABLES: [(&str, &[&str]); 7] = [
+const TABLES: [(&str, &[&str]); 9] = [
     ("customers", &["id"]),
     ("orders", &["id"]),
     ("order_items", &["order_id", "line_no"]),
@@ -27,6 +27,10 @@ const TABLES: [(&str, &[&str]); 7] = [
     ("defaults_probe", &["id"]),
     // Emptied by a truncate, in mid-stream.
     ("audit_log", &["id"]),
+    // Columns are added, widened, dropped and renamed, and every row is written again after each.
+    ("evolving", &["id"]),
+    // Values that are too long to be sent again with every change, of rows whose key changes too.
+    ("toasted", &["id"]),
 ];
 
 const BUCKETS: Index = Index::Bucket(NonZeroU32::new(4).unwrap());
@@ -34,9 +38,38 @@ const BUCKETS: Index = Index::Bucket(NonZeroU32::new(4).unwrap());
 #[derive(Clone, Copy)]
 struct Capture {
     name: &'static str,
+    format: Format,
     /// Messages bring their schema.
     inline: bool,
     losses: Losses,
+    /// NULL came as the column's default, where it has one.
+    defaults: bool,
+    /// Truncates were left out.
+    truncates_lost: bool,
+}
+
+impl Capture {
+    const fn of(name: &'static str, losses: Losses) -> Self {
+        Self { name, format: Format::DebeziumJson, inline: false, losses, defaults: false, truncates_lost: false }
+    }
+
+    const fn with_schema(self) -> Self {
+        Self { inline: true, ..self }
+    }
+
+    /// The converter knows nothing but defaults for NULL.
+    const fn in_avro(self) -> Self {
+        Self { format: Format::DebeziumAvro, inline: true, defaults: true, ..self }
+    }
+
+    /// As the converter is shipped.
+    const fn with_defaults(self) -> Self {
+        Self { defaults: true, ..self }
+    }
+
+    const fn without_truncates(self) -> Self {
+        Self { truncates_lost: true, ..self }
+    }
 }
 
 const LOSSLESS: Losses = Losses {
@@ -51,28 +84,24 @@ const LOSSLESS: Losses = Losses {
 /// Years 0 to 99 are moved, unsigned integers above 2^63 - 1 wrap.
 const MARIA: Losses = Losses { year_adjusted: true, wrapped: true, ..LOSSLESS };
 
-const CAPTURES: [Capture; 11] = [
-    Capture { name: "pg/json", inline: false, losses: LOSSLESS },
-    Capture { name: "pg/json-schema", inline: true, losses: LOSSLESS },
+const CAPTURES: [Capture; 15] = [
+    Capture::of("pg/json", LOSSLESS),
+    Capture::of("pg/json-schema", LOSSLESS).with_schema(),
     // Decimals as doubles, times as text without `24:00:00`, bytes as hexadecimal text.
-    Capture {
-        name: "pg/double-isostring",
-        inline: true,
-        losses: Losses { doubles: true, iso: true, hex: true, ..LOSSLESS },
-    },
-    Capture { name: "pg/tx-heartbeat", inline: false, losses: LOSSLESS },
-    Capture { name: "pg/incremental", inline: false, losses: LOSSLESS },
-    Capture { name: "pg-burst/json", inline: false, losses: LOSSLESS },
-    Capture { name: "maria/json", inline: false, losses: MARIA },
-    Capture { name: "maria/json-schema", inline: true, losses: MARIA },
+    Capture::of("pg/double-isostring", Losses { doubles: true, iso: true, hex: true, ..LOSSLESS }).with_schema(),
+    Capture::of("pg/tx-heartbeat", LOSSLESS),
+    Capture::of("pg/incremental", LOSSLESS),
+    Capture::of("pg-burst/json", LOSSLESS),
+    Capture::of("maria/json", MARIA),
+    Capture::of("maria/json-schema", MARIA).with_schema(),
+    Capture::of("maria/json-defaults", MARIA).with_defaults().without_truncates(),
     // Milliseconds, no TIME outside of a day, bytes as base64 text; but unsigned integers are precise.
-    Capture {
-        name: "maria/string-connect",
-        inline: true,
-        losses: Losses { millis: true, base64: true, wrapped: false, ..MARIA },
-    },
-    Capture { name: "maria/incremental", inline: false, losses: MARIA },
-    Capture { name: "maria-killed/killed", inline: false, losses: MARIA },
+    Capture::of("maria/string-connect", Losses { millis: true, base64: true, wrapped: false, ..MARIA }).with_schema(),
+    Capture::of("maria/incremental", MARIA),
+    Capture::of("maria-killed/killed", MARIA),
+    Capture::of("pg/avro", LOSSLESS).in_avro(),
+    Capture::of("pg-killed/killed-avro", LOSSLESS).in_avro(),
+    Capture::of("maria/avro", MARIA).in_avro(),
 ];
 
 /// One table's messages of a capture.
@@ -84,6 +113,7 @@ struct Topic {
     truth: Vec<Map<String, Value>>,
     /// The schema, where the messages bring none: what the same table's messages of another capture bring.
     declared: Option<DeclaredSchema>,
+    schemas: Schemas,
 }
 
 impl Topic {
@@ -99,6 +129,7 @@ impl Topic {
             records: by_table(&folder.join(capture.name)).remove(table).unwrap(),
             truth: truth(&folder.join(set), table),
             declared: (!capture.inline).then(|| declared(&with_schema()[table])),
+            schemas: Schemas::in_folder(folder.join(capture.name).join("schemas")),
         }
     }
 
@@ -116,6 +147,7 @@ impl Topic {
             records: records.remove(table).unwrap(),
             truth: truth(&folder.join(set), table),
             declared: inline.get(table).map(|records| declared(records)),
+            schemas: Schemas::in_folder(folder.join(capture.name).join("schemas")),
         };
         TABLES.map(topic).into()
     }
@@ -126,7 +158,8 @@ impl Topic {
     }
 
     fn replay(&self, index: Index, commit_every_rows: usize) -> Replay {
-        Replay { index, commit_every_rows, declared: self.declared.clone(), ..Replay::default() }
+        let (format, schemas) = (self.capture.format, self.schemas.clone());
+        Replay { index, commit_every_rows, format, schemas, declared: self.declared.clone(), ..Replay::default() }
     }
 
     /// Replays twice: the first makes the table, the second finds nothing to do.
@@ -156,7 +189,11 @@ impl Topic {
         assert_eq!(done.dead_letters, 0);
         assert_eq!(done.upserts + done.deletes + done.truncates + done.redelivered + skipped, self.messages());
         assert_eq!(done.skipped.get("tombstone").copied().unwrap_or(0), skipped, "{:?}", done.skipped);
-        assert_eq!(done.redelivered, self.sent_again(), "changes that were sent again");
+        match self.capture.name {
+            // Nobody but the decoder can tell what was sent again in Avro.
+            "pg-killed/killed-avro" => assert!(done.redelivered > 0 || self.records.len() < 100),
+            _ => assert_eq!(done.redelivered, self.sent_again(), "changes that were sent again"),
+        }
     }
 
     /// Changes that stand in the capture before, told by everything but their offset, time of sending and run.
@@ -183,20 +220,37 @@ impl Topic {
     }
 
     fn check_rows(&self, rows: &[StoredRow]) {
+        let mut defaults: BTreeMap<&String, &Cell> = BTreeMap::new();
         let mut by_key: BTreeMap<Vec<String>, &StoredRow> =
             rows.iter().map(|row| (self.key.iter().map(|name| key_text(&row.cells[*name])).collect(), row)).collect();
         assert_eq!(by_key.len(), rows.len(), "a key stands twice");
         for expected in &self.truth {
             let key: Vec<_> = self.key.iter().map(|name| expected[*name].to_string()).collect();
             let row = by_key.remove(&key).unwrap_or_else(|| panic!("no row {key:?}"));
-            assert!(row.cells.keys().eq(expected.keys()), "{key:?}: {:?}", row.cells.keys());
+            for (column, cell) in row.cells.iter().filter(|(column, _)| !expected.contains_key(*column)) {
+                // The source dropped it, and every row was written since.
+                assert!(self.table == "evolving" && *cell == Cell::Null, "{column} of {key:?}: {cell:?}");
+            }
             for (column, value) in expected {
                 let cell = &row.cells[column];
+                if self.shows_default(value, cell) {
+                    assert_eq!(*defaults.entry(column).or_insert(cell), cell, "{column} of {key:?}");
+                    continue;
+                }
                 let is_true = matches(column, value, cell, Some(row.op), self.capture.losses);
                 assert!(is_true, "{column} of {key:?}: want {value}, have {cell:?} by {:?}", row.op);
             }
         }
+        if self.table == "audit_log" && self.capture.truncates_lost {
+            assert!(!by_key.is_empty(), "the truncate was not lost");
+            return;
+        }
         assert!(by_key.is_empty(), "rows that the database does not have: {:?}", by_key.keys());
+    }
+
+    /// Whether a cell may hold its column's default in place of NULL.
+    fn shows_default(&self, truth: &Value, cell: &Cell) -> bool {
+        self.capture.defaults && self.table == "defaults_probe" && truth.is_null() && *cell != Cell::Null
     }
 }
 
@@ -218,8 +272,9 @@ fn by_table(capture: &Path) -> BTreeMap<String, Vec<CapturedRecord>> {
     tables
 }
 
+/// What the last message says: the table as it became.
 fn declared(records: &[CapturedRecord]) -> DeclaredSchema {
-    let message = records.iter().find_map(|record| record.value.as_deref()).unwrap();
+    let message = records.iter().rev().find_map(|record| record.value.as_deref()).unwrap();
     DeclaredSchema::from_json(std::str::from_utf8(message).unwrap()).unwrap()
 }
 
@@ -319,8 +374,11 @@ fn every_shared_capture_replays_to_the_same_state_at_s3() {
 #[test]
 fn without_a_schema_rows_hold_what_the_messages_do() {
     let Some(folder) = folder() else { return };
-    let without = CAPTURES.into_iter().filter(|capture| !capture.inline);
+    let is_plain = |capture: &Capture| !capture.inline && capture.format == Format::DebeziumJson;
+    let without = CAPTURES.into_iter().filter(is_plain);
     let topics = without.flat_map(|capture| Topic::all(&folder, capture)).map(Arc::new);
+    // Its last message is not the whole of a row.
+    let topics = topics.filter(|topic| topic.table != "toasted");
     let replay = |rows| Replay { index: BUCKETS, commit_every_rows: rows, ..Replay::default() };
     let jobs = topics.flat_map(|topic| [usize::MAX, 100].map(|rows| (Arc::clone(&topic), replay(rows)))).collect();
     on_all_cores(jobs, async |topic, replay| {
@@ -330,7 +388,9 @@ fn without_a_schema_rows_hold_what_the_messages_do() {
         for row in rows {
             let key: Vec<_> = topic.key.iter().map(|name| key_text(&row.cells[*name])).collect();
             let image = sent.remove(&key).unwrap_or_else(|| panic!("no message of {key:?}"));
-            assert!(row.cells.keys().eq(image.keys().collect::<BTreeSet<_>>()), "{key:?}: {:?}", row.cells.keys());
+            for (column, cell) in row.cells.iter().filter(|(column, _)| !image.contains_key(*column)) {
+                assert!(topic.table == "evolving" && *cell == Cell::Null, "{column} of {key:?}: {cell:?}");
+            }
             for (column, value) in &image {
                 let cell = &row.cells[column];
                 assert!(is_what_was_sent(value, cell), "{column} of {key:?}: sent {value}, have {cell:?}");
@@ -466,8 +526,7 @@ fn a_table_follows_a_growing_capture_and_writers_that_die() {
     });
 }
 
-/// A table without a key: rows are only added, and what is sent again is told by its place in the source's log. Updates
-/// are dead letters, so that as many rows as there were updates are behind the database's.
+/// A table without a key: what is sent again is told by its place in the source's log, and a changed row by what it was.
 #[test]
 fn a_table_without_a_key_holds_every_row_once() {
     let Some(folder) = folder() else { return };
@@ -479,10 +538,12 @@ fn a_table_without_a_key_holds_every_row_once() {
             let topic = Topic::of(&folder, capture, "events_nokey", &[]);
             let (done, stored, letters) = without_a_key(&topic, rows);
             assert_eq!(stored.len(), topic.truth.len(), "{name}: rows");
-            assert_eq!(done.redelivered, topic.sent_again(), "{name}: sent again");
             let behind = topic.truth.iter().filter(|truth| !stored.iter().any(|row| topic.is_row(truth, row))).count();
-            assert!(behind <= letters, "{name}: {behind} rows are not the database's, {letters} updates");
-            assert_eq!(done.upserts + done.redelivered + done.dead_letters, topic.messages(), "{name}");
+            assert_eq!((behind, letters), (0, 0), "{name}: rows that are not the database's, and dead letters");
+            assert!(done.deletes > 0, "{name}: nothing changed");
+            // What was sent again may be an update, of two rows.
+            let again = topic.messages() - done.upserts;
+            assert!((again..=2 * again).contains(&done.redelivered), "{name}: {} sent again", done.redelivered);
         }
     }
 }
@@ -491,7 +552,7 @@ fn a_table_without_a_key_holds_every_row_once() {
 #[test]
 fn a_second_snapshot_doubles_the_rows_of_a_table_without_a_key() {
     let Some(folder) = folder() else { return };
-    let capture = Capture { name: "maria-resnapshot/killed", inline: false, losses: MARIA };
+    let capture = Capture::of("maria-resnapshot/killed", MARIA);
     let topic = Topic::of(&folder, capture, "events_nokey", &[]);
     let (done, stored, _) = without_a_key(&topic, usize::MAX);
     assert_eq!(stored.len() as u64, done.upserts);
@@ -505,6 +566,36 @@ fn without_a_key(topic: &Topic, commit_every_rows: usize) -> (Summary, Vec<Store
     let (done, rows) = runtime.block_on(topic.run(&topic.replay(Index::Simple, commit_every_rows)));
     let letters = done.dead_letters as usize;
     (done, rows, letters)
+}
+
+/// A connector that was killed before it kept its place took a second snapshot; what was deleted in between it never told of.
+#[test]
+fn a_second_snapshot_replaces_the_table_where_it_may() {
+    let Some(folder) = folder() else { return };
+    let capture = Capture::of("maria-resnapshot/killed", MARIA);
+    let mut jobs = vec![];
+    for topic in Topic::all(&folder, capture).into_iter().map(Arc::new) {
+        for (index, rows) in [(Index::Simple, usize::MAX), (BUCKETS, 100), (Index::Simple, 7)] {
+            for on_second_snapshot in [SecondSnapshot::Keep, SecondSnapshot::Replace] {
+                jobs.push((Arc::clone(&topic), Replay { on_second_snapshot, ..topic.replay(index, rows) }));
+            }
+        }
+    }
+    let ghosts = std::sync::Mutex::new(BTreeMap::new());
+    on_all_cores(jobs, async |topic, replay| {
+        let folder = tempfile::tempdir().unwrap();
+        let done = replay.run(folder.path(), &topic.records).await.unwrap();
+        let rows = sound_rows(folder.path()).await;
+        if replay.on_second_snapshot == SecondSnapshot::Replace {
+            topic.check_rows(&rows);
+            *ghosts.lock().unwrap().entry(topic.table).or_insert(done.ghosts) = done.ghosts;
+        } else {
+            assert_eq!(done.ghosts, 0);
+        }
+    });
+    let ghosts = ghosts.into_inner().unwrap();
+    println!("rows that the second snapshot lacks: {ghosts:?}");
+    assert!(ghosts["orders"] > 20, "{ghosts:?}");
 }
 
 /// The first half of each partition.

@@ -115,6 +115,21 @@ impl Checkpoint {
         Ok(judged)
     }
 
+    /// How many changes of this fingerprint a topic-partition brought from its furthest place, if that is `position`.
+    #[must_use]
+    pub fn count_at(
+        &self,
+        source: &str,
+        topic: &str,
+        partition: i32,
+        position: StreamPosition,
+        fingerprint: u64,
+    ) -> u32 {
+        let mark = self.sources.get(source).and_then(|state| state.marks.get(&mark_key(topic, partition)));
+        let mark = mark.filter(|mark| mark.mark.as_deref().and_then(StreamPosition::parse) == Some(position));
+        mark.and_then(|mark| mark.at.get(&text(fingerprint))).copied().unwrap_or(0)
+    }
+
     fn stream<'a>(&self, batch: &'a ChangeBatch, on_went_back: SourceWentBack) -> Stream<'a> {
         let state = self.sources.get(&*batch.source);
         Stream {
@@ -388,7 +403,11 @@ fn counts(texts: &BTreeMap<String, u32>) -> Vec<(u64, u32)> {
 
 fn texts(counts: &[(u64, u32)]) -> BTreeMap<String, u32> {
     let seen = counts.iter().filter(|(_, count)| *count > 0);
-    seen.map(|(fingerprint, count)| (format!("{fingerprint:016x}"), *count)).collect()
+    seen.map(|(fingerprint, count)| (text(*fingerprint), *count)).collect()
+}
+
+fn text(fingerprint: u64) -> String {
+    format!("{fingerprint:016x}")
 }
 
 #[cfg(test)]
@@ -414,6 +433,7 @@ mod tests {
                 &RecordBatchOptions::new().with_row_count(Some(rows)),
             )
             .unwrap(),
+            whole_schema: false,
             ops: vec![Op::Update; rows],
             orders: Arc::new(Int64Array::from(vec![0; rows])),
             unsent: vec![],

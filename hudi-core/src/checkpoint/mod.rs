@@ -6,9 +6,11 @@
 
 mod join;
 pub mod judge;
+mod snapshot;
 mod state;
 
 pub use judge::{Epochs, Judged, SourceWentBack, Verdict, WentBack};
+pub use snapshot::{Bounding, SeenRun, SnapshotState};
 pub use state::{
     Began, Checkpoint, KEY_PREFIX, MAX_EPOCH, MAX_IDENTITIES, Mark, PartitionPosition, Past, STREAMER_KEY, SourceState,
     TopicPosition, TruncatedAt, VERSION,

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::snapshot::SnapshotState;
 use crate::change::StreamPosition;
 use crate::error::{Error, Result};
 
@@ -39,6 +40,12 @@ pub struct Checkpoint {
     /// Changes counted so far, for sources that send no position.
     #[serde(default)]
     pub arrivals: u64,
+    /// The instant whose row memory holds, as text: what is remembered of rows beside the table. None where nothing is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<String>,
+    /// The instants whose row memories are superseded, and may still be there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub memory_before: Vec<String>,
     #[serde(flatten)]
     unknown: Unknown,
 }
@@ -83,6 +90,9 @@ pub struct SourceState {
     /// The source's last truncate that is in the table.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub truncated_at: Option<TruncatedAt>,
+    /// Its full snapshots, where later ones bound the table.
+    #[serde(default, skip_serializing_if = "SnapshotState::is_empty")]
+    pub snapshot: SnapshotState,
     /// The marks, by `topic/partition`.
     #[serde(default)]
     pub marks: BTreeMap<String, Mark>,
@@ -163,7 +173,15 @@ pub struct Mark {
 
 impl Default for Checkpoint {
     fn default() -> Self {
-        Self { v: VERSION, topics: BTreeMap::new(), sources: BTreeMap::new(), arrivals: 0, unknown: Unknown::new() }
+        Self {
+            v: VERSION,
+            topics: BTreeMap::new(),
+            sources: BTreeMap::new(),
+            arrivals: 0,
+            memory: None,
+            memory_before: vec![],
+            unknown: Unknown::new(),
+        }
     }
 }
 
@@ -257,12 +275,12 @@ mod tests {
 
     #[test]
     fn unknown_members_are_kept_and_later_versions_refused() {
-        let text = r#"{"v":1,"topics":{"t":{"partitions":{"3":{"next":5,"x":1}},"y":2}},"sources":{},"arrivals":0,"memory":"z"}"#;
+        let text = r#"{"v":1,"topics":{"t":{"partitions":{"3":{"next":5,"x":1}},"y":2}},"sources":{},"arrivals":0,"memory":"z","later":"w"}"#;
         let mut checkpoint = Checkpoint::parse(text).unwrap();
         checkpoint.advance("t", 3, 4);
         assert_eq!(reread(&checkpoint), checkpoint);
         assert_eq!(checkpoint.next_offset("t", 3), Some(5));
-        for kept in [r#""x":1"#, r#""y":2"#, r#""memory":"z""#] {
+        for kept in [r#""x":1"#, r#""y":2"#, r#""memory":"z""#, r#""later":"w""#] {
             assert!(checkpoint.to_json().contains(kept), "{kept}");
         }
         assert!(Checkpoint::parse(r#"{"v":2}"#).unwrap_err().to_string().contains("version 2"));

@@ -8,5 +8,5 @@
 mod fold;
 mod order;
 
-pub use fold::{Changes, Fate, Folder, Override, RowRef};
+pub use fold::{Changes, Fate, Folder, Override, RowRef, RowState, Step};
 pub use order::{OrderValue, Orders};

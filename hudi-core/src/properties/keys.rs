@@ -93,6 +93,10 @@ pub const BUCKET_HASH_FIELD: &str = "hoodie.bucket.index.hash.field";
 
 /// Ours: a row's partition columns never change, as the user declared.
 pub const PARTITION_IMMUTABLE: &str = "hoodie.cdc.partition.immutable";
+/// Ours: what becomes of changes, `upsert` (also where nothing is said), `soft-delete` or `history`.
+pub const TABLE_MODE: &str = "hoodie.cdc.mode";
+/// Ours: of a table that keeps every change, comma list of the columns that are the key of the source's rows.
+pub const HISTORY_KEY: &str = "hoodie.cdc.history.key";
 
 /// Footer key of the Base64 bloom filter of a base file.
 pub const FOOTER_BLOOM_FILTER: &str = "org.apache.hudi.bloomfilter";

@@ -8,5 +8,5 @@ mod table;
 mod update;
 
 pub use new_table::NewTable;
-pub use table::{BaseFileFormat, KeyGenerator, TableIndex, TableProperties, Timezone};
+pub use table::{BaseFileFormat, KeyGenerator, Mode, TableIndex, TableProperties, Timezone};
 pub use update::{Change, PropertiesFile, Recovery, Step, UpdateProtocol, recovery, update};

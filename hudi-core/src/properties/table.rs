@@ -78,6 +78,44 @@ impl KeyGenerator {
     }
 }
 
+/// What becomes of changes: fixed for the life of the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Mode {
+    /// A key's newest change is its row; a deleted row is gone.
+    #[default]
+    Upsert,
+    /// The same, but a deleted row stays, with the values that it had, marked.
+    SoftDelete,
+    /// Every change is a row, deletes and truncates too.
+    History,
+}
+
+impl Mode {
+    const ALL: [Self; 3] = [Self::Upsert, Self::SoftDelete, Self::History];
+
+    /// Its name in the properties.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Upsert => "upsert",
+            Self::SoftDelete => "soft-delete",
+            Self::History => "history",
+        }
+    }
+
+    /// That of this name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|mode| mode.as_str() == name)
+    }
+
+    fn read(all: &Properties) -> Result<Self> {
+        let Some(name) = non_empty(all, keys::TABLE_MODE) else { return Ok(Self::default()) };
+        let wrong = || Error::bad_property(keys::TABLE_MODE, name, Self::ALL.map(Self::as_str).join(", "));
+        Self::from_name(name).ok_or_else(wrong)
+    }
+}
+
 /// How keys are found again, as far as the table remembers it. Hudi keeps this in each writer's settings only.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum TableIndex {
@@ -153,6 +191,8 @@ pub struct TableProperties {
     base_file_format: BaseFileFormat,
     metadata_partitions: Vec<String>,
     index: Option<TableIndex>,
+    mode: Mode,
+    history_key: Vec<String>,
 }
 
 impl TableProperties {
@@ -197,6 +237,8 @@ impl TableProperties {
             },
             metadata_partitions: list(&all, keys::METADATA_PARTITIONS),
             index: TableIndex::read(&all)?,
+            mode: Mode::read(&all)?,
+            history_key: list(&all, keys::HISTORY_KEY),
             all,
         })
     }
@@ -325,6 +367,16 @@ impl TableProperties {
     /// The archive's folder below `.hoodie` (timeline layout 1).
     pub fn archive_folder(&self) -> &str {
         non_empty(&self.all, keys::ARCHIVELOG_FOLDER).unwrap_or("archived")
+    }
+
+    /// What becomes of changes.
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// The columns that are the key of the source's rows: those of the record key, but in a table that keeps every change.
+    pub fn source_key(&self) -> &[String] {
+        if self.mode == Mode::History { &self.history_key } else { &self.record_key_fields }
     }
 
     /// The index that the table remembers.

@@ -37,6 +37,13 @@ pub fn evolve(table: &Schema, incoming: &Schema) -> Result<Evolution> {
     Ok(Evolution { schema, changed, needs_compaction: merging.needs_compaction })
 }
 
+/// The table's column after values of `incoming` have come to it: the same, or wider. Its name is the table's.
+///
+/// Errors: `Schema` naming the column, and both types, where it cannot follow.
+pub fn evolve_column(table: &FieldRef, incoming: &Field) -> Result<FieldRef> {
+    Merging { needs_compaction: Vec::new() }.field(table, incoming, table.name(), false)
+}
+
 struct Merging {
     needs_compaction: Vec<String>,
 }

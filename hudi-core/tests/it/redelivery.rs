@@ -283,6 +283,7 @@ impl Reading<'_> {
             run: self.says_runs.then(|| messages[0].1.1.to_string().into()),
             key_columns: vec![],
             rows,
+            whole_schema: false,
             ops: changes.iter().map(|c| c.op).collect(),
             orders,
             unsent: vec![],

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Fields, Schema, TimeUnit};
 use hudi_core::Error;
-use hudi_core::schema::{avro, evolve, names};
+use hudi_core::schema::mapping::Moment;
+use hudi_core::schema::{ColumnMap, Incoming, OnSchemaConflict, Place, Placed, avro, evolve, names, place};
 
 use DataType::{Binary, Boolean, Date32, Decimal128, Float32, Float64, Int32, Int64, Utf8};
 
@@ -210,4 +211,55 @@ fn within_structs_fields_are_added_and_types_stay() {
 fn a_column_that_differs_in_case_only_is_refused() {
     assert!(evolve(&schema(&[("id", Int32)]), &schema(&[("ID", Int32)])).is_err());
     assert!(evolve(&schema(&[("id", Int32)]), &schema(&[("i d", Int32)])).is_err());
+}
+
+/// Places columns without keys in a table; `Err`: the error's text.
+fn placed(table: &Schema, columns: &[(&str, DataType)], on_conflict: OnSchemaConflict) -> Result<Placed, String> {
+    let incoming = schema(columns);
+    let has_values = vec![true; columns.len()];
+    let at = Moment { position: None, ts_ms: Some(7) };
+    let incoming = Incoming {
+        topic: "t",
+        schema: &incoming,
+        has_values: &has_values,
+        is_whole: true,
+        from: at,
+        to: at,
+        fixed: &["id".to_owned()],
+    };
+    place(Some(table), &ColumnMap::default(), incoming, on_conflict).map_err(|error| error.to_string())
+}
+
+#[test]
+fn columns_find_their_places() {
+    let table = schema(&[("id", Int32), ("a", Int64), ("b", Utf8)]);
+    // One is wider, one absent, one new.
+    let found = placed(&table, &[("new", Utf8), ("id", Int64), ("a", Float64)], OnSchemaConflict::Stop).unwrap();
+    let names: Vec<_> = found.places.iter().map(|place| place.column.clone().unwrap()).collect();
+    assert_eq!(names, ["new", "id", "a"]);
+    assert_eq!(found.schema, schema(&[("id", Int64), ("a", Float64), ("b", Utf8), ("new", Utf8)]));
+    // Of a topic's first rows nothing is gone that it never had.
+    assert_eq!((found.map.renamed().count(), found.map.dropped("t").count()), (0, 0));
+}
+
+#[test]
+fn a_conflict_is_solved_as_the_setting_says() {
+    let table = schema(&[("id", Int32), ("a", Boolean), ("a_v2", Utf8)]);
+    let stopped = placed(&table, &[("id", Int32), ("a", Date32)], OnSchemaConflict::Stop).unwrap_err();
+    for named in ["`a`", "Boolean", "Date32", "on_schema_conflict", "`a_v3`"] {
+        assert!(stopped.contains(named), "{named} in {stopped}");
+    }
+    let refused = placed(&table, &[("id", Int32), ("a", Date32)], OnSchemaConflict::DeadLetter).unwrap();
+    assert!(refused.places[1].refused.as_ref().is_some_and(|reason| reason.contains("Date32")));
+    assert_eq!((refused.places[0].refused.as_ref(), refused.schema), (None, table.clone()));
+    let new = placed(&table, &[("id", Int32), ("a", Date32)], OnSchemaConflict::NewColumn).unwrap();
+    let place = Place { column: Some("a_v3".to_owned()), others: vec!["a".to_owned()], refused: None };
+    assert_eq!(new.places[1], place);
+    assert_eq!(ColumnMap::parse(&new.map.to_json().unwrap()).unwrap(), new.map);
+    for setting in [OnSchemaConflict::Stop, OnSchemaConflict::NewColumn, OnSchemaConflict::DeadLetter] {
+        for of_key in [Utf8, Float64, Boolean] {
+            assert!(placed(&table, &[("id", of_key)], setting).unwrap_err().contains("`id`"));
+        }
+        assert!(placed(&table, &[("id", Int32), ("A", Boolean)], setting).unwrap_err().contains("case"));
+    }
 }

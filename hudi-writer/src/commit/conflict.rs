@@ -22,6 +22,23 @@ pub(crate) enum Scope {
 }
 
 impl Scope {
+    /// Both parts.
+    pub(crate) fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Nothing, only) | (only, Self::Nothing) => only,
+            (Self::Buckets(mut all), Self::Buckets(more)) => {
+                all.extend(more);
+                Self::Buckets(all)
+            }
+            (Self::Partitions(mut all), Self::Partitions(more)) => {
+                all.extend(more);
+                Self::Partitions(all)
+            }
+            // One table has one index: parts of different kinds do not meet.
+            _ => Self::Table,
+        }
+    }
+
     /// Whether another's commit changed something in it.
     pub(crate) fn meets(&self, other: &CommitMetadata) -> bool {
         let written = other.write_stats().map(|stat| (stat.partition_path.as_str(), stat.file_id.as_str()));
@@ -110,5 +127,8 @@ mod tests {
         assert!(Scope::Partitions(["p".to_owned()].into()).meets(&other) && Scope::Table.meets(&other));
         assert!(!Scope::Partitions(["q".to_owned()].into()).meets(&other) && !Scope::Nothing.meets(&other));
         assert!(!Scope::Table.meets(&CommitMetadata::default()));
+        let both = buckets("q", 1).and(buckets("p", 2)).and(Scope::Nothing);
+        assert!(both.meets(&other) && !buckets("q", 1).and(buckets("p", 1)).meets(&other));
+        assert_eq!(Scope::Table.and(buckets("q", 1)), Scope::Table);
     }
 }

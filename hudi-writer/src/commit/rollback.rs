@@ -122,13 +122,20 @@ async fn remove(
     Note { files, fenced, .. }: Note,
 ) -> Result<()> {
     let store = &parts.store;
-    store.delete_all(files.into_iter().chain([layout::dead_letters(time)]).collect()).await?;
+    let beside = memories(store, time).await?.into_iter().chain([layout::dead_letters(time)]);
+    store.delete_all(files.into_iter().chain(beside).collect()).await?;
     markers::remove(store, time).await?;
     match fenced {
         true => fence(parts, timeline, time, action).await?,
         false => remove_instant(store, timeline, time, action).await?,
     }
     alive::end(store, time).await
+}
+
+/// The row memories that the instant may have left: one of its pipeline, whichever that is.
+async fn memories(store: &TableStore, time: InstantTime) -> Result<Vec<String>> {
+    let (_, folders) = store.list_folder(&layout::cdc_dir()).await?;
+    Ok(folders.iter().map(|folder| layout::row_memory(layout::split(folder).1, time)).collect())
 }
 
 /// Completes an instant that was rolled back as one that does nothing.

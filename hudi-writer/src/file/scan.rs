@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, new_null_array};
-use arrow::compute::cast;
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, new_null_array};
 use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
 use parquet::DecodeResult;
@@ -14,6 +13,7 @@ use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataP
 
 use crate::compute::Compute;
 use crate::error::{Error, Result};
+use crate::fit::fit;
 use crate::store::TableStore;
 
 /// The first guess of how much of a file's end holds its footer.
@@ -232,8 +232,7 @@ pub(crate) fn align(batch: &RecordBatch, schema: &SchemaRef, path: &str) -> Resu
     for field in schema.fields() {
         columns.push(match batch.column_by_name(field.name()) {
             None => new_null_array(field.data_type(), batch.num_rows()),
-            Some(column) if column.data_type() == field.data_type() => Arc::clone(column),
-            Some(column) => cast(column, field.data_type()).map_err(Error::columns("widen a column of", path))?,
+            Some(column) => fit(column, field.data_type()).map_err(Error::columns("widen a column of", path))?,
         });
     }
     let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));

@@ -24,8 +24,8 @@ pub(crate) struct Found {
     pub(crate) rows: Vec<(u32, u64)>,
     /// The order of each.
     pub(crate) orders: Orders,
-    /// Rows of the file that count as absent, by their number, in ascending order.
-    pub(crate) gone: Option<Arc<[u64]>>,
+    /// Rows of the file that a truncate covers, by their number, in ascending order.
+    pub(crate) covered: Option<Arc<[u64]>>,
 }
 
 /// Looks for the keys of `keys` in a base file. Reads its keys and orders alone, and those only if it can hold a key.
@@ -50,7 +50,7 @@ pub(crate) async fn look_up(
     };
     let wanted = [meta::RECORD_KEY, columns::ORDER];
     let done = if may_hold { scan(store, footer, Some(&wanted), compute, sink, None).await? } else { sink };
-    Ok(Found { path: done.path, rows: done.rows, orders: done.orders.finish(), gone: None })
+    Ok(Found { path: done.path, rows: done.rows, orders: done.orders.finish(), covered: None })
 }
 
 enum OrdersBuilder {

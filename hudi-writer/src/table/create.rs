@@ -3,10 +3,10 @@
 use bytes::Bytes;
 use hudi_core::change::columns;
 use hudi_core::layout;
-use hudi_core::properties::{NewTable as NewProperties, TableProperties, keys};
+use hudi_core::properties::{Mode, NewTable as NewProperties, TableProperties, keys};
 use hudi_core::schema::names;
 
-use super::gates::{gate_for_writing, gate_partitions};
+use super::gates::{gate_for_writing, gate_mode, gate_partitions};
 use super::index::{default_index, remembered};
 use crate::clock::Clock;
 use crate::error::{Error, Result, format};
@@ -31,21 +31,30 @@ pub(crate) async fn create(store: &TableStore, table: &NewTable, clock: &dyn Clo
 }
 
 fn properties(table: &NewTable) -> Result<TableProperties> {
+    gate_mode(table)?;
     for column in table.key.iter().chain(&table.partition_by) {
         if !names::is_legal(column) {
             let want = "letters, digits and `_`, no digit first".to_owned();
             return Err(Error::Setting { setting: "column".to_owned(), value: column.clone(), want });
         }
     }
-    let by_default = default_index(&table.key, &table.partition_by, table.partition_immutable);
-    let index = table.index.unwrap_or(by_default);
-    gate_partitions(&table.key, &table.partition_by, table.partition_immutable, index)?;
-    let mut new = NewProperties::new(&table.name, table.key.clone(), table.partition_by.clone());
+    let keeps_every_change = table.mode == Mode::History;
+    let key = if keeps_every_change { vec![columns::CHANGE.to_owned()] } else { table.key.clone() };
+    let immutable = table.partition_immutable || keeps_every_change;
+    let index = table.index.unwrap_or_else(|| default_index(&key, &table.partition_by, immutable));
+    gate_partitions(&key, &table.partition_by, immutable, index)?;
+    let mut new = NewProperties::new(&table.name, key.clone(), table.partition_by.clone());
     new.ordering_field = Some(columns::ORDER.to_owned());
-    new.index = remembered(index, &table.key);
+    new.index = remembered(index, &key);
     new.extra.clone_from(&table.properties);
     if table.partition_immutable {
         new.extra.push((keys::PARTITION_IMMUTABLE.to_owned(), true.to_string()));
+    }
+    if table.mode != Mode::default() {
+        new.extra.push((keys::TABLE_MODE.to_owned(), table.mode.as_str().to_owned()));
+    }
+    if keeps_every_change && !table.key.is_empty() {
+        new.extra.push((keys::HISTORY_KEY.to_owned(), table.key.join(",")));
     }
     new.to_properties().map_err(format)
 }

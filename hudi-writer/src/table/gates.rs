@@ -4,14 +4,14 @@ use hudi_core::change::columns;
 use hudi_core::key::KeySpec;
 use hudi_core::layout;
 use hudi_core::properties::{
-    BaseFileFormat, KeyGenerator, PropertiesFile, Step, TableProperties, Timezone, UpdateProtocol, keys, update,
+    BaseFileFormat, KeyGenerator, Mode, PropertiesFile, Step, TableProperties, Timezone, UpdateProtocol, keys, update,
 };
 use hudi_core::version::{TableType, TableVersion};
 
 use super::index::{is_immutable, partitioned_outside, stored_index};
 use crate::clock::Clock;
 use crate::error::{Error, Result, format};
-use crate::settings::{ForeignMetadataTable, Index};
+use crate::settings::{ForeignMetadataTable, Index, NewTable};
 use crate::store::TableStore;
 
 /// Whether rows of these partition columns can be found again by their key.
@@ -37,6 +37,21 @@ pub(super) fn gate_partitions(key: &[String], partition_by: &[String], immutable
         "a row that changes it would be left behind in its old partition: make it part of the key, take the global simple \
          index, or declare that it never changes (immutable)",
     ))
+}
+
+/// Whether the mode is one that such a table can have.
+pub(super) fn gate_mode(table: &NewTable) -> Result<()> {
+    match (table.mode, table.index) {
+        (Mode::SoftDelete, _) if table.key.is_empty() => {
+            let why = "deleted rows are told by their key: name its columns with --key";
+            Err(Error::refused("a table that keeps deleted rows, without a record key", why))
+        }
+        (Mode::History, Some(index)) if index != Index::Simple => {
+            let why = "rows are only added, and none is looked for: leave the index out";
+            Err(Error::refused("an index of a table that keeps every change", why))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Refuses tables that our commits would make wrong for somebody.
@@ -110,9 +125,15 @@ pub(crate) async fn gate_for_completing(
     };
     let properties = TableProperties::parse(&text).map_err(format)?;
     gate_for_writing(&properties)?;
-    if KeySpec::of(&properties) != KeySpec::of(opened) || stored_index(&properties)? != stored_index(opened)? {
+    let is_same = KeySpec::of(&properties) == KeySpec::of(opened)
+        && stored_index(&properties)? == stored_index(opened)?
+        && (properties.mode(), properties.source_key()) == (opened.mode(), opened.source_key());
+    if !is_same {
         let why = "somebody made it anew: open it again";
-        return Err(Error::refused("a table whose keys, partitions or index are not those it was opened with", why));
+        return Err(Error::refused(
+            "a table whose keys, partitions, index or mode are not those it was opened with",
+            why,
+        ));
     }
     drop_metadata_table(store, &text, &properties, setting, clock).await
 }

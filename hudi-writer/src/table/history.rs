@@ -1,9 +1,10 @@
-//! What earlier commits carry for later ones: the pipelines' checkpoints.
+//! What earlier commits carry for later ones: the pipelines' checkpoints, and where the sources' columns stand.
 
 use std::collections::BTreeMap;
 
 use hudi_core::checkpoint::{Checkpoint, KEY_PREFIX};
 use hudi_core::commit::CommitMetadata;
+use hudi_core::schema::{ColumnMap, mapping};
 
 use super::state::Table;
 use crate::error::{Error, Result, format};
@@ -16,6 +17,8 @@ const SCHEMA_ON_READ: &str = "latest_schema";
 pub(crate) struct History {
     /// Text by key, of all pipelines.
     pub(crate) checkpoints: BTreeMap<String, String>,
+    /// Text.
+    columns: Option<String>,
 }
 
 impl History {
@@ -23,7 +26,13 @@ impl History {
     pub(crate) fn of(metadata: &CommitMetadata) -> Option<Self> {
         let ours = metadata.extra_metadata.iter().filter(|(key, _)| key.starts_with(KEY_PREFIX));
         let checkpoints: BTreeMap<_, _> = ours.map(|(key, value)| (key.clone(), value.clone())).collect();
-        (!checkpoints.is_empty()).then_some(Self { checkpoints })
+        let columns = metadata.extra_metadata.get(mapping::KEY).cloned();
+        (!checkpoints.is_empty()).then_some(Self { checkpoints, columns })
+    }
+
+    /// Where the sources' columns stand.
+    pub(crate) fn columns(&self) -> Result<ColumnMap> {
+        self.columns.as_deref().map(ColumnMap::parse).transpose().map_err(format).map(Option::unwrap_or_default)
     }
 
     /// The checkpoint of one pipeline; a new one where it has none.
@@ -32,6 +41,21 @@ impl History {
             Some(text) => Checkpoint::parse(text).map_err(format),
             None => Ok(Checkpoint::default()),
         }
+    }
+}
+
+impl Table {
+    /// Where the sources' columns stand, as the newest commit of ours says.
+    ///
+    /// # Errors
+    /// Whatever the store says; [`Error::Format`] where it cannot be read.
+    pub async fn column_map(&self) -> Result<ColumnMap> {
+        for instant in self.timeline.completed_writes().rev() {
+            if let Some(history) = History::of(&self.commit_metadata(instant).await?) {
+                return history.columns();
+            }
+        }
+        Ok(ColumnMap::default())
     }
 }
 

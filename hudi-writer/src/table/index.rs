@@ -4,7 +4,7 @@
 
 use std::num::NonZeroU32;
 
-use hudi_core::properties::{TableIndex, TableProperties, keys};
+use hudi_core::properties::{Mode, TableIndex, TableProperties, keys};
 
 use crate::error::{Error, Result};
 use crate::settings::Index;
@@ -15,9 +15,9 @@ pub(super) fn partitioned_outside<'a>(key: &[String], partition_by: &'a [String]
     partition_by.iter().find(|column| !key.is_empty() && !key.contains(column))
 }
 
-/// Whether the user declared that a row's partition columns never change.
+/// Whether a row's partition columns never change: the user declared it, or no row ever changes.
 pub(crate) fn is_immutable(properties: &TableProperties) -> bool {
-    properties.get(keys::PARTITION_IMMUTABLE) == Some("true")
+    properties.get(keys::PARTITION_IMMUTABLE) == Some("true") || properties.mode() == Mode::History
 }
 
 /// What the table remembers of its index. Java refuses to write with another one than that. Any but a bucket index finds the

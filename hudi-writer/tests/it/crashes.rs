@@ -7,7 +7,7 @@ use std::sync::Arc;
 use hudi_writer::testing::{Fault, FaultyStore};
 use hudi_writer::{Index, NewTable, Table};
 
-use crate::history::{History, Release, World, calls_of, moving_commits, survive, usual_commits};
+use crate::history::{History, Release, World, calls_of, key_changes, moving_commits, survive, usual_commits};
 
 pub(crate) fn bucketed() -> History {
     let table = NewTable::new("t", ["id"]).index(Index::Bucket(NonZeroU32::new(2).unwrap()));
@@ -28,6 +28,11 @@ pub(crate) fn partitioned() -> History {
 
 pub(crate) fn moving() -> History {
     History { table: NewTable::new("t", ["id"]).partition_by(["region"]), commits: moving_commits(), mutant: None }
+}
+
+/// Rows whose key changes, and what is remembered of them.
+pub(crate) fn remembering() -> History {
+    History { table: NewTable::new("t", ["id"]), commits: key_changes(), mutant: None }
 }
 
 /// Lets each call go wrong in each way that makes a difference to it; how many points that were.
@@ -71,13 +76,24 @@ async fn a_table_whose_rows_move_survives_whatever_goes_wrong() {
 }
 
 #[tokio::test]
+async fn a_table_whose_keys_change_survives_whatever_goes_wrong() {
+    assert!(survive_everything("remembering", remembering()).await > 500);
+}
+
+#[tokio::test]
 async fn a_recovery_that_dies_is_healed_by_the_next() {
-    let history = simple();
+    let points = die_while_recovering(simple(), 4).await + die_while_recovering(remembering(), 9).await;
+    println!("{points} crash points: recovery");
+    assert!(points > 300, "{points}");
+}
+
+/// Kills the writer at some calls, and the one who heals at each of its own.
+async fn die_while_recovering(history: History, step: usize) -> usize {
     let calls = calls_of(&history).await;
     let mut points = 0;
-    for at in (0..calls.len()).filter(|at| calls[*at]).step_by(4) {
+    for at in (0..calls.len()).filter(|at| calls[*at]).step_by(step) {
         for recovery_dies_at in 0..40 {
-            let world = World::new(&history, format!("memory:///recovery/{at}/{recovery_dies_at}"));
+            let world = World::new(&history, format!("memory:///recovery/{step}/{at}/{recovery_dies_at}"));
             let dying = FaultyStore::new(Arc::clone(&world.inner), at, Fault::Dies);
             let _ = world.send(Arc::new(dying), usize::MAX).await;
             world.clock.advance(61_000);
@@ -93,8 +109,7 @@ async fn a_recovery_that_dies_is_healed_by_the_next() {
             }
         }
     }
-    println!("{points} crash points: recovery");
-    assert!(points > 200, "{points}");
+    points
 }
 
 #[tokio::test]

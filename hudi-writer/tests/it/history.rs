@@ -5,12 +5,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures::TryStreamExt;
 use hudi_core::change::Op;
+use hudi_core::checkpoint::Checkpoint;
 use hudi_writer::testing::{Fault, FaultyStore, ManualClock, Mutant};
 use hudi_writer::{CommitOutcome, Compute, Error, NewTable, Table, TableWriter, WriterBuilder, check_table};
 use object_store::memory::InMemory;
 use object_store::{ObjectMeta, ObjectStore};
 
-use crate::model::{Change, Model, any_original, batch, try_rows_of};
+use crate::model::{Change, Model, any_original, batch, moves, try_rows_of};
 
 /// Longer than a lease and a heartbeat last.
 const LONG_MS: i64 = 61_000;
@@ -77,6 +78,18 @@ pub(crate) fn moving_commits() -> Vec<Vec<Change>> {
     commits[2].extend([to(1, 3, "r1"), Change::new(Op::Delete, 3, 3).without_region()]);
     commits[5].push(to(51, 8, "r2"));
     commits
+}
+
+/// Rows whose key changes: the halves of a move in two commits, either first, in one, and a truncate between.
+pub(crate) fn key_changes() -> Vec<Vec<Change>> {
+    let insert = (0..8).map(|id| Change::new(Op::Insert, id, 1)).collect();
+    let halves = vec![Change::leaves(1, 11, 10), Change::comes(12, 2, 10)];
+    let more = vec![Change::comes(11, 1, 10), Change::new(Op::Update, 2, 9), Change::leaves(3, 13, 11)];
+    let settled = vec![Change::leaves(2, 12, 10)];
+    let whole = [moves(4, 14, 20), moves(14, 15, 21)].concat();
+    let forgotten = vec![Change::leaves(5, 16, 22), Change::truncate(30).at(1000), Change::new(Op::Insert, 1, 31)];
+    let last = vec![Change::leaves(1, 17, 40), Change::new(Op::Insert, 1, 41)];
+    vec![insert, halves, more, settled, whole, forgotten, last]
 }
 
 impl World {
@@ -146,7 +159,7 @@ impl World {
         if !report.is_ok() {
             return Err(report.problems.join("; "));
         }
-        let left = self.leftovers().await;
+        let left = self.leftovers(&table).await;
         match (table.timeline().pending().count(), left.as_slice()) {
             (0, []) => Ok(()),
             (pending, _) => Err(format!("{pending} pending; left over: {left:?}")),
@@ -162,8 +175,13 @@ impl World {
         self.is_whole().await
     }
 
-    /// Markers, heartbeats and notes.
-    async fn leftovers(&self) -> Vec<String> {
+    /// Markers, heartbeats, notes, and row memories but the one that is named.
+    async fn leftovers(&self, table: &Table) -> Vec<String> {
+        let named = memory_of(table).await.map(|of| format!("memory-{of}.parquet"));
+        let is_superseded = |path: &str| {
+            let name = path.rsplit('/').next().filter(|name| name.starts_with("memory-"));
+            name.is_some_and(|name| Some(name) != named.as_deref())
+        };
         let objects: Vec<ObjectMeta> = self.inner.list(None).try_collect().await.unwrap();
         let paths = objects.into_iter().map(|meta| meta.location.to_string());
         paths
@@ -171,9 +189,21 @@ impl World {
                 path.contains("/rolled_back/")
                     || path.contains(".hoodie/.temp/")
                     || path.contains(".hoodie/.heartbeat/")
+                    || is_superseded(path)
             })
             .collect()
     }
+}
+
+/// The row memory that the newest checkpoint names.
+async fn memory_of(table: &Table) -> Option<String> {
+    for instant in table.timeline().completed_writes().rev() {
+        let metadata = table.commit_metadata(instant).await.unwrap();
+        if let Some(text) = metadata.extra_metadata.get(&Checkpoint::key("default")) {
+            return Checkpoint::parse(text).unwrap().memory;
+        }
+    }
+    None
 }
 
 /// The calls that writing the history takes, each with whether it changes anything.

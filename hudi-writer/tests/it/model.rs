@@ -1,9 +1,9 @@
 //! The oracle: a plain map of key to row, changes made of the same seed, and the comparison with a table.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, StringArray, StringBuilder};
+use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, StringArray, StringBuilder, StructArray};
 use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::{DataType, Field, Int64Type, Schema};
 use futures::TryStreamExt;
@@ -25,6 +25,8 @@ pub(crate) struct Change {
     pub(crate) order: i64,
     /// When the source committed it, in milliseconds after [`EPOCH_MS`]. `None`: as many as its offset.
     pub(crate) time: Option<i64>,
+    /// Where the row's key changed, its other one: a delete's new one, an insert's old one.
+    pub(crate) other: Option<i64>,
 }
 
 /// The beginning of the tests' time.
@@ -33,7 +35,16 @@ const EPOCH_MS: i64 = 1_700_000_000_000;
 impl Change {
     pub(crate) fn new(op: Op, id: i64, order: i64) -> Self {
         let name = Some(Some(format!("name {id} at {order}")));
-        Self { op, id, region: Some(format!("r{}", id % 3)), name, amount: Some(order * 10), order, time: None }
+        Self {
+            op,
+            id,
+            region: Some(format!("r{}", id % 3)),
+            name,
+            amount: Some(order * 10),
+            order,
+            time: None,
+            other: None,
+        }
     }
 
     pub(crate) fn without_name(self) -> Self {
@@ -50,13 +61,36 @@ impl Change {
 
     /// The source empties its table.
     pub(crate) fn truncate(order: i64) -> Self {
-        Self { op: Op::Truncate, id: 0, region: None, name: None, amount: None, order, time: Some(order) }
+        Self { op: Op::Truncate, id: 0, region: None, name: None, amount: None, order, time: Some(order), other: None }
+    }
+
+    /// The row as one text.
+    pub(crate) fn text(&self) -> String {
+        format!("{} {:?} {:?} {:?}", self.id, self.region, self.name.clone().flatten(), self.amount)
     }
 
     pub(crate) fn without_region(self) -> Self {
         Self { region: None, ..self }
     }
+
+    /// The delete of a row that has another key from now on.
+    pub(crate) fn leaves(old: i64, new: i64, order: i64) -> Self {
+        Self { other: Some(new), ..Self::new(Op::Delete, old, order) }
+    }
+
+    /// The insert of a row that had another key, without its name.
+    pub(crate) fn comes(new: i64, old: i64, order: i64) -> Self {
+        Self { other: Some(old), ..Self::new(Op::Insert, new, order).without_name() }
+    }
 }
+
+/// Both changes of a row whose key changes.
+pub(crate) fn moves(old: i64, new: i64, order: i64) -> [Change; 2] {
+    [Change::leaves(old, new, order), Change::comes(new, old, order)]
+}
+
+/// A move: old key, new key, order.
+type MoveId = (i64, i64, i64);
 
 /// What the table must hold: rows with their order, by key. Within a commit a delete is remembered, beyond it is not.
 #[derive(Debug, Clone, Default)]
@@ -67,6 +101,10 @@ pub(crate) struct Model {
     times: BTreeMap<i64, i64>,
     /// The last truncate: order and time.
     truncated: Option<(i64, i64)>,
+    /// Names of rows that left, and have not come.
+    left: BTreeMap<MoveId, Option<String>>,
+    /// Moves of rows that came, and have not left.
+    came: BTreeSet<MoveId>,
 }
 
 impl Model {
@@ -79,8 +117,36 @@ impl Model {
         for id in gone.map(|(id, _)| *id).collect::<Vec<_>>() {
             self.stored.remove(&id);
         }
-        changes.iter().for_each(|change| self.apply(change));
+        let mut changes: Vec<&Change> = changes.iter().collect();
+        if changes.iter().any(|change| change.other.is_some()) {
+            // As it was at the source.
+            changes.sort_by_key(|change| (change.order, change.op != Op::Delete));
+        }
+        changes.into_iter().for_each(|change| self.apply(change));
         self.committed();
+    }
+
+    /// The name of a row that comes from another key.
+    fn name_from(&mut self, old: i64, change: &Change) -> Option<Option<String>> {
+        let id = (old, change.id, change.order);
+        if let Some(name) = self.left.remove(&id) {
+            return Some(name);
+        }
+        let ((_, name, _), order) = self.stored.get(&old)?;
+        (*order <= change.order).then(|| {
+            self.came.insert(id);
+            name.clone()
+        })
+    }
+
+    /// A row leaves for another key.
+    fn leave(&mut self, change: &Change, new: i64) {
+        let id = (change.id, new, change.order);
+        let Some(((_, name, _), _)) = self.stored.get(&change.id).cloned() else { return };
+        match self.stored.get_mut(&new) {
+            Some((row, _)) if self.came.remove(&id) => row.1 = name,
+            _ => drop(self.left.insert(id, name)),
+        }
     }
 
     /// Applies a change as the table must.
@@ -97,16 +163,23 @@ impl Model {
             return;
         }
         if change.op == Op::Delete {
+            change.other.iter().for_each(|new| self.leave(change, *new));
             self.stored.remove(&change.id);
             self.deleted.insert(change.id, change.order);
             return;
         }
-        let name = match (&change.name, stored) {
+        let stored = stored.cloned();
+        let from = change.other.filter(|_| change.name.is_none()).and_then(|old| self.name_from(old, change));
+        if change.name.is_some() {
+            self.came.retain(|(_, new, _)| *new != change.id);
+        }
+        let name = match (&change.name, &stored) {
             (Some(name), _) => name.clone(),
+            (None, _) if from.is_some() => from.flatten(),
             (None, Some(((_, name, _), _))) => name.clone(),
             (None, None) => return,
         };
-        let Some(region) = change.region.clone().or_else(|| Some(stored?.0.0.clone())) else { return };
+        let Some(region) = change.region.clone().or_else(|| Some(stored?.0.0)) else { return };
         let least = self.truncated.map_or(0, |(at, _)| at);
         let order = match change.op {
             Op::Snapshot if order == i64::MIN => least,
@@ -153,6 +226,7 @@ pub(crate) fn batch(changes: &[Change], first_offset: i64) -> ChangeBatch {
         key_columns: vec!["id".to_owned()],
         rows: RecordBatch::try_new(Arc::new(Schema::new(fields)), own.into_iter().map(|(_, column)| column).collect())
             .unwrap(),
+        whole_schema: false,
         ops: changes.iter().map(|c| c.op).collect(),
         orders: Arc::new(changes.iter().map(|c| (c.op != Op::Snapshot).then_some(c.order)).collect::<Int64Array>()),
         unsent: vec![None, mask(unsent_regions), mask(unsent_names), None],
@@ -161,9 +235,37 @@ pub(crate) fn batch(changes: &[Change], first_offset: i64) -> ChangeBatch {
         positions: (first_offset..).take(rows).map(|at| Some(StreamPosition([at as u64, 0, 0]))).collect(),
         source_ts_ms: (first_offset..).zip(changes).map(|(at, c)| Some(EPOCH_MS + c.time.unwrap_or(at))).collect(),
         snapshots: vec![SnapshotPart::None; rows],
-        other_keys: None,
+        other_keys: other_keys(changes),
         fingerprints: (first_offset..).take(rows).map(|at| at as u64).collect(),
     }
+}
+
+fn other_keys(changes: &[Change]) -> Option<StructArray> {
+    let others: Int64Array = changes.iter().map(|change| change.other).collect();
+    let moved = others.nulls().cloned();
+    let field = Arc::new(Field::new("id", DataType::Int64, true));
+    (others.null_count() < changes.len()).then(|| StructArray::new(vec![field].into(), vec![Arc::new(others)], moved))
+}
+
+/// The rows of a batch as texts.
+pub(crate) fn texts(batch: &RecordBatch) -> Vec<String> {
+    let column = |name: &str| batch.column_by_name(name).unwrap();
+    let (ids, amounts) = (column("id").as_primitive::<Int64Type>(), column("amount").as_primitive::<Int64Type>());
+    let text = |name: &str, row: usize| {
+        let texts = column(name).as_string::<i32>();
+        texts.is_valid(row).then(|| texts.value(row).to_owned())
+    };
+    let row = |row: usize| Change {
+        op: Op::Insert,
+        id: ids.value(row),
+        region: text("region", row),
+        name: Some(text("name", row)),
+        amount: amounts.is_valid(row).then(|| amounts.value(row)),
+        order: 0,
+        time: None,
+        other: None,
+    };
+    (0..batch.num_rows()).map(|at| row(at).text()).collect()
 }
 
 /// The table's rows by key; fails where a key stands twice.

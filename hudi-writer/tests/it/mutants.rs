@@ -11,7 +11,7 @@ use hudi_writer::testing::{Fault, FaultyStore, Mutant};
 use hudi_writer::{CommitOutcome, NewTable, Table, TableWriter};
 use object_store::{ObjectStore, ObjectStoreExt};
 
-use crate::crashes::{bucketed, moving};
+use crate::crashes::{bucketed, moving, remembering};
 use crate::history::{History, Release, World, asleep_or_done, calls_of, let_others_go_on, survive, survive_a_sleeper};
 use crate::model::{Change, any_original, batch, try_rows_of};
 
@@ -69,6 +69,16 @@ async fn a_rollback_without_a_note_is_noticed() {
 #[tokio::test]
 async fn a_timeline_without_a_beginning_is_noticed() {
     assert!(crashes_show(Mutant::NoAnchor, bucketed(), LATE).await);
+}
+
+#[tokio::test]
+async fn a_row_memory_that_is_not_written_is_noticed() {
+    assert!(crashes_show(Mutant::MemoryNotWritten, remembering(), DIES).await);
+}
+
+#[tokio::test]
+async fn a_row_memory_that_is_written_after_the_commit_is_noticed() {
+    assert!(crashes_show(Mutant::MemoryAfterCommit, remembering(), DIES).await);
 }
 
 #[tokio::test]
