@@ -70,7 +70,10 @@ impl<'a> Cursor<'a> {
                 self.at += 1;
                 Ok(zigzag(u64::from(*byte)))
             }
-            _ => self.varint().map(zigzag),
+            _ => match self.varint() {
+                Some(value) => Ok(zigzag(value)),
+                None => Err(self.no_varint()),
+            },
         }
     }
 
@@ -81,7 +84,20 @@ impl<'a> Cursor<'a> {
         i32::try_from(self.long()?).map_err(|_| Fault::Syntax { at: self.base + from, why: "want an int of 32 bits" })
     }
 
-    fn varint(&mut self) -> Scanned<u64> {
+    fn varint(&mut self) -> Option<u64> {
+        let Some(word) = self.rest().first_chunk() else { return self.varint_by_bytes() };
+        let word = u64::from_le_bytes(*word);
+        let ends = !word & 0x8080_8080_8080_8080;
+        if ends == 0 {
+            return self.varint_by_bytes();
+        }
+        self.at += ends.trailing_zeros() as usize / 8 + 1;
+        Some(packed(word & (ends ^ (ends - 1))))
+    }
+
+    /// One that is longer than eight bytes, or with less than eight bytes behind its first.
+    #[cold]
+    fn varint_by_bytes(&mut self) -> Option<u64> {
         let (mut value, mut shift) = (0, 0);
         for (place, byte) in self.bytes[self.at..].iter().take(10).enumerate() {
             value |= u64::from(byte & 0x7f) << shift;
@@ -92,10 +108,15 @@ impl<'a> Cursor<'a> {
                     break;
                 }
                 self.at += place + 1;
-                return Ok(value);
+                return Some(value);
             }
         }
-        Err(self.syntax(if self.left() < 10 { "the number is cut short" } else { "a number of more than 64 bits" }))
+        None
+    }
+
+    #[cold]
+    const fn no_varint(&self) -> Fault {
+        self.syntax(if self.left() < 10 { "the number is cut short" } else { "a number of more than 64 bits" })
     }
 
     /// So many bytes.
@@ -200,6 +221,14 @@ impl<'a> Cursor<'a> {
 pub(crate) struct Block {
     pub(crate) count: usize,
     pub(crate) bytes: Option<usize>,
+}
+
+/// The low seven bits of each byte, side by side.
+#[inline]
+const fn packed(bytes: u64) -> u64 {
+    let pairs = (bytes & 0x007f_007f_007f_007f) | (bytes & 0x7f00_7f00_7f00_7f00) >> 1;
+    let fours = (pairs & 0x0000_3fff_0000_3fff) | (pairs & 0x3fff_0000_3fff_0000) >> 2;
+    (fours & 0x0fff_ffff) | (fours & 0x0fff_ffff_0000_0000) >> 4
 }
 
 #[inline]
