@@ -3,6 +3,7 @@
 //! Arrow's own builders cannot be cut; a message that turns out to be bad half-way must leave no trace. Not here: what a value on
 //! the wire means, and which columns there are.
 
+use std::str::Utf8Error;
 use std::sync::Arc;
 
 use arrow::array::{
@@ -337,14 +338,17 @@ fn take_offsets(offsets: &mut Vec<i32>) -> Result<OffsetBuffer<i32>, ArrowError>
 /// A growing `StringArray`.
 #[derive(Debug)]
 pub struct Texts {
-    data: String,
+    /// UTF-8.
+    data: Vec<u8>,
     offsets: Vec<i32>,
     valid: NullBufferBuilder,
+    /// What was appended since the last value.
+    open: String,
 }
 
 impl Default for Texts {
     fn default() -> Self {
-        Self { data: String::new(), offsets: vec![0], valid: NullBufferBuilder::new(0) }
+        Self { data: Vec::new(), offsets: vec![0], valid: NullBufferBuilder::new(0), open: String::new() }
     }
 }
 
@@ -352,18 +356,40 @@ impl Texts {
     /// Appends a value.
     #[inline]
     pub fn push(&mut self, text: &str) {
-        self.data.push_str(text);
-        self.close();
+        self.data.extend_from_slice(text.as_bytes());
+        self.end();
+    }
+
+    /// Appends a value of bytes.
+    ///
+    /// # Errors
+    /// Where they are not UTF-8; nothing is appended then.
+    #[inline]
+    pub fn push_utf8(&mut self, bytes: &[u8]) -> Result<(), Utf8Error> {
+        // Most texts are ASCII, which is told faster.
+        if !bytes.is_ascii() {
+            std::str::from_utf8(bytes)?;
+        }
+        self.data.extend_from_slice(bytes);
+        self.end();
+        Ok(())
     }
 
     /// Where the next value's text is appended before it is [closed](Self::close).
     pub fn open(&mut self) -> &mut String {
-        &mut self.data
+        &mut self.open
     }
 
     /// Makes what was appended since the last value one value.
     #[inline]
     pub fn close(&mut self) {
+        self.data.extend_from_slice(self.open.as_bytes());
+        self.open.clear();
+        self.end();
+    }
+
+    #[inline]
+    fn end(&mut self) {
         self.offsets.push(next_offset(self.data.len()));
         self.valid.append_non_null();
     }
@@ -375,6 +401,7 @@ impl Texts {
     }
 
     fn truncate(&mut self, rows: usize) {
+        self.open.clear();
         self.offsets.truncate(rows + 1);
         self.valid.truncate(rows);
         let end = self.offsets.last().and_then(|end| usize::try_from(*end).ok()).unwrap_or(0);
@@ -382,9 +409,9 @@ impl Texts {
     }
 
     fn finish(&mut self) -> Result<StringArray, ArrowError> {
-        let room = String::with_capacity(self.data.len());
-        let data = std::mem::replace(&mut self.data, room);
-        StringArray::try_new(take_offsets(&mut self.offsets)?, Buffer::from_vec(data.into_bytes()), self.valid.finish())
+        self.open.clear();
+        let data = take_as_large(&mut self.data);
+        StringArray::try_new(take_offsets(&mut self.offsets)?, Buffer::from_vec(data), self.valid.finish())
     }
 }
 
@@ -630,6 +657,23 @@ mod tests {
         push(&mut expected, 1, false);
         assert_eq!(&array, &expected.finish().unwrap());
         assert!(column.is_empty() && column.finish().unwrap().is_empty());
+    }
+
+    #[test]
+    fn texts_are_utf8_and_what_is_left_open_is_gone() {
+        let mut column = Column::new(&DataType::Utf8).unwrap();
+        let Column::Text(texts) = &mut column else { panic!("no texts") };
+        assert!(texts.push_utf8(b"a\xff").is_err() && texts.push_utf8("é".as_bytes()).is_ok());
+        texts.open().push_str("left");
+        column.truncate(1);
+        let Column::Text(texts) = &mut column else { panic!("no texts") };
+        texts.open().push_str("cl");
+        texts.open().push_str("osed");
+        texts.close();
+        texts.push_utf8(b"").unwrap();
+        texts.push("z");
+        let array = column.finish().unwrap();
+        assert_eq!(&array, &(Arc::new(StringArray::from(vec!["é", "closed", "", "z"])) as ArrayRef));
     }
 
     #[test]

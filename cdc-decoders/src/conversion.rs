@@ -11,29 +11,38 @@ use crate::fault::{Fault, Scanned};
 use crate::plan::Unit;
 use crate::temporal::{self, Clamped};
 
-/// The largest column of text to which a decimal is added: a few bytes of it can become 200,000 letters.
-const MAX_TEXT_BYTES: usize = 1 << 30;
+/// The most text that the decimals of one message may become: a few bytes of one can become 200,000 letters.
+const MAX_PLAIN_BYTES: usize = 16 << 20;
 
 pub(crate) const fn want(want: &'static str) -> Fault {
     Fault::Value { want }
 }
 
-/// Counts the dates and timestamps that were moved to the ends.
+/// Counts what conversions did that the values do not show: dates and timestamps that were moved to the ends, and the text that
+/// decimals became.
 #[derive(Debug, Default)]
-pub(crate) struct Ends {
+pub(crate) struct Ledger {
     clamped: u64,
     /// As it was at [`Self::begin`].
     before: u64,
+    /// Text of decimals since then.
+    plain_bytes: usize,
 }
 
-impl Ends {
+impl Ledger {
+    /// Dates and timestamps that were moved to the ends.
     pub(crate) const fn clamped(&self) -> u64 {
         self.clamped
     }
 
+    /// Bytes of text that the message's decimals became.
+    pub(crate) const fn plain_bytes(&self) -> usize {
+        self.plain_bytes
+    }
+
     /// From here on [`Self::roll_back`] takes everything back.
     pub(crate) const fn begin(&mut self) {
-        self.before = self.clamped;
+        (self.before, self.plain_bytes) = (self.clamped, 0);
     }
 
     pub(crate) const fn roll_back(&mut self) {
@@ -49,6 +58,23 @@ impl Ends {
     pub(crate) fn push_micros(&mut self, column: &mut Numbers<TimestampMicrosecondType>, micros: Clamped<i64>) {
         self.clamped += u64::from(micros.moved);
         column.push(micros.value);
+    }
+
+    /// Appends the plain text of a signed big-endian number times ten to `-scale`. `trim` drops zeros at the end of the fraction.
+    pub(crate) fn push_plain(&mut self, big_endian: &[u8], scale: i32, trim: bool, column: &mut Texts) -> Scanned<()> {
+        let out = column.open();
+        let start = out.len();
+        decimal::push_plain(big_endian, scale, out).ok_or(want("want a decimal of a scale below 200,000"))?;
+        self.plain_bytes += out.len() - start;
+        if self.plain_bytes > MAX_PLAIN_BYTES {
+            return Err(want("the decimals of the message have more than 16 million digits in all"));
+        }
+        if trim && out[start..].contains('.') {
+            let kept = out.trim_end_matches('0').trim_end_matches('.').len();
+            out.truncate(kept);
+        }
+        column.close();
+        Ok(())
     }
 }
 
@@ -93,18 +119,22 @@ pub(crate) fn iso_time(text: &str) -> Scanned<i64> {
     temporal::parse_time(text).ok_or(want("want a time of day, as 10:00:00.5Z"))
 }
 
-/// Appends the plain text of a signed big-endian number times ten to `-scale`. `trim` drops zeros at the end of the fraction.
-pub(crate) fn push_plain(big_endian: &[u8], scale: i32, trim: bool, column: &mut Texts) -> Scanned<()> {
-    let out = column.open();
-    let start = out.len();
-    if start > MAX_TEXT_BYTES {
-        return Err(want("a decimal of so many digits does not fit this batch any more"));
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::columns::Column;
+    use arrow::datatypes::DataType;
+
+    #[test]
+    fn the_decimals_of_a_message_do_not_grow_without_end() {
+        let mut ledger = Ledger::default();
+        let Some(Column::Text(mut column)) = Column::new(&DataType::Utf8) else { panic!("no column of text") };
+        for message in 0..2 {
+            ledger.begin();
+            let pushed =
+                (0..1000).take_while(|_| ledger.push_plain(&[1], -199_999, false, &mut column).is_ok()).count();
+            assert_eq!(pushed, MAX_PLAIN_BYTES / 200_000, "message {message}");
+            assert!(ledger.plain_bytes() > MAX_PLAIN_BYTES);
+        }
     }
-    decimal::push_plain(big_endian, scale, out).ok_or(want("want a decimal of a scale below 200,000"))?;
-    if trim && out[start..].contains('.') {
-        let kept = out.trim_end_matches('0').trim_end_matches('.').len();
-        out.truncate(kept);
-    }
-    column.close();
-    Ok(())
 }

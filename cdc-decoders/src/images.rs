@@ -85,7 +85,18 @@ pub(crate) struct Images<S> {
     /// The key columns, there or not.
     keys: Vec<String>,
     lookalikes: Vec<Lookalike>,
+    open: Open,
     undo: Undo,
+}
+
+/// How much of the open row was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Open {
+    #[default]
+    Nothing,
+    Something,
+    /// Every column.
+    Whole,
 }
 
 #[derive(Debug, Default)]
@@ -105,6 +116,7 @@ impl<S> Default for Images<S> {
             partial: Vec::new(),
             keys: Vec::new(),
             lookalikes: Vec::new(),
+            open: Open::Nothing,
             undo: Undo::default(),
         }
     }
@@ -116,6 +128,9 @@ impl<S> Images<S> {
         column.key = self.keys.contains(&column.name);
         self.by_name.insert(column.source_name.clone(), self.columns.len());
         self.columns.push(column);
+        if self.open == Open::Whole {
+            self.open = Open::Something;
+        }
         self.columns.len() - 1
     }
 
@@ -147,6 +162,30 @@ impl<S> Images<S> {
     /// The column at a place that [`Self::place`] or [`Self::add`] told.
     #[inline]
     pub(crate) fn column(&mut self, place: usize) -> &mut ImageColumn<S> {
+        self.open = Open::Something;
+        &mut self.columns[place]
+    }
+
+    /// Whether nothing of the open row was read and there are so many columns: then each is to get its value now, by
+    /// [`Self::column_of_begun`].
+    #[inline]
+    pub(crate) fn begin_whole(&mut self, columns: usize) -> bool {
+        let whole = self.open == Open::Nothing && self.columns.len() == columns;
+        if whole {
+            self.open = Open::Whole;
+        }
+        whole
+    }
+
+    /// Says that the open row gets some columns, or one after the other.
+    #[inline]
+    pub(crate) const fn begin_part(&mut self) {
+        self.open = Open::Something;
+    }
+
+    /// The column at a place, in a row that [began](Self::begin_whole).
+    #[inline]
+    pub(crate) fn column_of_begun(&mut self, place: usize) -> &mut ImageColumn<S> {
         &mut self.columns[place]
     }
 
@@ -176,6 +215,7 @@ impl<S> Images<S> {
         self.undo.columns = self.columns.len();
         self.undo.replaced.clear();
         self.lookalikes.clear();
+        self.open = Open::Nothing;
     }
 
     /// As it was at [`Self::begin`].
@@ -202,6 +242,7 @@ impl<S> Images<S> {
             column.unsent.truncate(sent);
         }
         self.lookalikes.clear();
+        self.open = Open::Nothing;
     }
 
     /// Takes back what was read of the open row but for the key; nothing, where there is no key.
@@ -209,6 +250,7 @@ impl<S> Images<S> {
         if self.keys.is_empty() {
             return;
         }
+        self.open = Open::Something;
         for column in self.columns.iter_mut().filter(|column| !column.key) {
             column.column.truncate(self.rows);
         }
@@ -282,12 +324,15 @@ impl<S> Images<S> {
                 Placeholder::Value => {}
             }
         }
-        for column in self.columns.iter_mut().filter(|column| column.column.len() == row) {
-            match absent {
-                Absent::Null => column.column.push_null(),
-                Absent::NotSent => column.not_sent(row),
+        if self.open != Open::Whole {
+            for column in self.columns.iter_mut().filter(|column| column.column.len() == row) {
+                match absent {
+                    Absent::Null => column.column.push_null(),
+                    Absent::NotSent => column.not_sent(row),
+                }
             }
         }
+        self.open = Open::Nothing;
         if absent == Absent::NotSent {
             self.partial.push(row);
         }

@@ -4,8 +4,10 @@
 //! types that a Hudi table can hold, what happened to each row, where it came from, and what orders the changes of one row.
 //! It is synchronous and sees no table, no topic list and no network.
 //!
-//! Reading order: [`decoder`] (the contract), [`debezium`] (the envelope), `scan` (JSON), `columns` (growing columns that can
-//! take a row back), `temporal` and `decimal` (texts and bytes to numbers), [`overrides`] (columns that are to be other than the
+//! Reading order: [`decoder`] (the contract), `wire` (what stands before a message's body), [`debezium`] (the envelope, and what users
+//! start from), `scan` (JSON), `avro` (Avro's binary encoding), `plan` (how a field is read, and its Arrow type), `conversion` (what numbers and
+//! texts mean, in every syntax), `columns` (growing columns that can take a row back), `images` (the columns of row images, with
+//! what was not sent), `temporal` and `decimal` (texts and bytes to numbers), [`overrides`] (columns that are to be other than the
 //! source sends them), [`testing`] (what every decoder must do).
 //!
 //! Not here: which change wins, keys and partition paths, and what was committed already.

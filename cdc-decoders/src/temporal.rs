@@ -134,8 +134,35 @@ impl Chars<'_> {
         Some(self.digit()? * 10 + self.digit()?)
     }
 
+    /// Letters of a plain form: digits, and `separator` at some places. Nothing is taken where they are others.
+    #[inline]
+    fn plain<const N: usize>(&mut self, separator: u8, places: [usize; 2]) -> Option<[u8; N]> {
+        let letters: &[u8; N] = self.bytes[self.at..].first_chunk()?;
+        let mut fits = true;
+        let digits = std::array::from_fn(|place| {
+            let is_separator = places.contains(&place);
+            let digit = letters[place].wrapping_sub(if is_separator { separator } else { b'0' });
+            fits &= digit < if is_separator { 1 } else { 10 };
+            digit
+        });
+        self.at += if fits { N } else { 0 };
+        fits.then_some(digits)
+    }
+
     /// Days since 1970 of a proleptic Gregorian date with an astronomical year of 4 to 9 digits.
+    #[inline]
     fn date(&mut self) -> Option<i64> {
+        match self.plain(b'-', [4, 7]) {
+            Some([a, b, c, d, _, e, f, _, g, h]) => {
+                let [century, year, month, day] = [[a, b], [c, d], [e, f], [g, h]].map(two);
+                days(century * 100 + year, month, day)
+            }
+            None => self.any_date(),
+        }
+    }
+
+    #[cold]
+    fn any_date(&mut self) -> Option<i64> {
         let negative = self.take(b'-');
         if !negative {
             self.take(b'+');
@@ -154,20 +181,27 @@ impl Chars<'_> {
         let year = if negative { -year } else { year };
         let month = self.two_digits()?;
         let day = if self.take(b'-') { self.two_digits()? } else { return None };
-        if !(1..=12).contains(&month) || day < 1 || day > days_in_month(year, month) {
-            return None;
-        }
-        Some(days_from_civil(year, month, day))
+        days(year, month, day)
     }
 
     /// Microseconds of day; `24:00:00` is one day. Digits below the microsecond are cut.
     fn time(&mut self) -> Option<i64> {
-        let hour = self.two_digits()?;
-        let minute = if self.take(b':') { self.two_digits()? } else { return None };
-        let second = if self.take(b':') { self.two_digits()? } else { 0 };
+        let [hour, minute, second] = match self.plain(b':', [2, 5]) {
+            Some([a, b, _, c, d, _, e, f]) => [[a, b], [c, d], [e, f]].map(two),
+            None => self.any_clock()?,
+        };
         let fraction = if self.take(b'.') { self.fraction_micros()? } else { 0 };
         let micros = ((hour * 60 + minute) * 60 + second) * 1_000_000 + fraction;
         (minute < 60 && second < 60 && micros <= DAY_MICROS).then_some(micros)
+    }
+
+    /// Hour, minute and second, which may be left out.
+    #[cold]
+    fn any_clock(&mut self) -> Option<[i64; 3]> {
+        let hour = self.two_digits()?;
+        let minute = if self.take(b':') { self.two_digits()? } else { return None };
+        let second = if self.take(b':') { self.two_digits()? } else { 0 };
+        Some([hour, minute, second])
     }
 
     fn fraction_micros(&mut self) -> Option<i64> {
@@ -215,6 +249,19 @@ impl Chars<'_> {
     }
 }
 
+#[inline]
+fn two([tens, ones]: [u8; 2]) -> i64 {
+    i64::from(tens) * 10 + i64::from(ones)
+}
+
+/// Days since 1970; `None` where the calendar has no such day.
+#[inline]
+fn days(year: i64, month: i64, day: i64) -> Option<i64> {
+    let there = (1..=12).contains(&month) && day >= 1 && day <= days_in_month(year, month);
+    there.then(|| days_from_civil(year, month, day))
+}
+
+#[inline]
 const fn days_in_month(year: i64, month: i64) -> i64 {
     match month {
         2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
@@ -225,6 +272,7 @@ const fn days_in_month(year: i64, month: i64) -> i64 {
 }
 
 /// Days since 1970-01-01 of a proleptic Gregorian date (counted in eras of 400 years that begin in March).
+#[inline]
 const fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
     let year = if month <= 2 { year - 1 } else { year };
     let era = year.div_euclid(400);

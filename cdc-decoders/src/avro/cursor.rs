@@ -3,6 +3,8 @@
 //! A varint is at most ten bytes, a length at most the bytes that are left, a block at most one element for each byte that is left: what
 //! a lying number says is never allocated or walked. Not here: what the bytes mean.
 
+use std::str::Utf8Error;
+
 use crate::fault::{Fault, Scanned};
 
 /// A place in a body.
@@ -68,7 +70,10 @@ impl<'a> Cursor<'a> {
                 self.at += 1;
                 Ok(zigzag(u64::from(*byte)))
             }
-            _ => self.varint().map(zigzag),
+            _ => match self.varint() {
+                Some(value) => Ok(zigzag(value)),
+                None => Err(self.no_varint()),
+            },
         }
     }
 
@@ -79,7 +84,20 @@ impl<'a> Cursor<'a> {
         i32::try_from(self.long()?).map_err(|_| Fault::Syntax { at: self.base + from, why: "want an int of 32 bits" })
     }
 
-    fn varint(&mut self) -> Scanned<u64> {
+    fn varint(&mut self) -> Option<u64> {
+        let Some(word) = self.rest().first_chunk() else { return self.varint_by_bytes() };
+        let word = u64::from_le_bytes(*word);
+        let ends = !word & 0x8080_8080_8080_8080;
+        if ends == 0 {
+            return self.varint_by_bytes();
+        }
+        self.at += ends.trailing_zeros() as usize / 8 + 1;
+        Some(packed(word & (ends ^ (ends - 1))))
+    }
+
+    /// One that is longer than eight bytes, or with less than eight bytes behind its first.
+    #[cold]
+    fn varint_by_bytes(&mut self) -> Option<u64> {
         let (mut value, mut shift) = (0, 0);
         for (place, byte) in self.bytes[self.at..].iter().take(10).enumerate() {
             value |= u64::from(byte & 0x7f) << shift;
@@ -90,10 +108,15 @@ impl<'a> Cursor<'a> {
                     break;
                 }
                 self.at += place + 1;
-                return Ok(value);
+                return Some(value);
             }
         }
-        Err(self.syntax(if self.left() < 10 { "the number is cut short" } else { "a number of more than 64 bits" }))
+        None
+    }
+
+    #[cold]
+    const fn no_varint(&self) -> Fault {
+        self.syntax(if self.left() < 10 { "the number is cut short" } else { "a number of more than 64 bits" })
     }
 
     /// So many bytes.
@@ -133,10 +156,13 @@ impl<'a> Cursor<'a> {
     #[inline]
     pub(crate) fn text(&mut self) -> Scanned<&'a str> {
         let bytes = self.bytes()?;
-        std::str::from_utf8(bytes).map_err(|e| {
-            let at = self.base + self.at - bytes.len() + e.valid_up_to();
-            Fault::Syntax { at, why: "not UTF-8" }
-        })
+        std::str::from_utf8(bytes).map_err(|error| self.not_utf8(bytes, error))
+    }
+
+    /// The fault of bytes that were just taken, and are no text.
+    #[cold]
+    pub(crate) fn not_utf8(&self, taken: &[u8], error: Utf8Error) -> Fault {
+        Fault::Syntax { at: self.base + self.at - taken.len() + error.valid_up_to(), why: "not UTF-8" }
     }
 
     #[inline]
@@ -195,6 +221,14 @@ impl<'a> Cursor<'a> {
 pub(crate) struct Block {
     pub(crate) count: usize,
     pub(crate) bytes: Option<usize>,
+}
+
+/// The low seven bits of each byte, side by side.
+#[inline]
+const fn packed(bytes: u64) -> u64 {
+    let pairs = (bytes & 0x007f_007f_007f_007f) | (bytes & 0x7f00_7f00_7f00_7f00) >> 1;
+    let fours = (pairs & 0x0000_3fff_0000_3fff) | (pairs & 0x3fff_0000_3fff_0000) >> 2;
+    (fours & 0x0fff_ffff) | (fours & 0x0fff_ffff_0000_0000) >> 4
 }
 
 #[inline]

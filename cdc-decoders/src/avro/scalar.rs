@@ -56,7 +56,7 @@ impl ScalarStep {
     }
 
     /// Reads the value that is next.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn read<'a>(&self, cursor: &mut Cursor<'a>) -> Scanned<Scalar<'a>> {
         if let Some(null) = self.null
             && cursor.branch(2)? == null

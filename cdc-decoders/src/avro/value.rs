@@ -5,7 +5,7 @@
 use super::cursor::Cursor;
 use super::step::{Binary, Op, Printed, Step};
 use crate::columns::{Binaries, Column, Lists, Maps, Structs, Texts};
-use crate::conversion::{self, Ends, push_plain, want};
+use crate::conversion::{self, Ledger, want};
 use crate::decimal;
 use crate::fault::Scanned;
 use crate::temporal;
@@ -13,7 +13,7 @@ use crate::temporal;
 /// Reads values; holds what they share.
 #[derive(Debug, Default)]
 pub(crate) struct Values {
-    pub(crate) ends: Ends,
+    pub(crate) ledger: Ledger,
 }
 
 impl Values {
@@ -29,12 +29,12 @@ impl Values {
         match (&step.op, column) {
             (Op::Int32, Column::Int32(c)) => c.push(cursor.int()?),
             (Op::Int64, Column::Int64(c)) => c.push(cursor.long()?),
-            (Op::Text, Column::Text(c)) => c.push(cursor.text()?),
+            (Op::Text, Column::Text(c)) => push_text(cursor, c)?,
             (Op::Boolean, Column::Boolean(c)) => c.push(Some(cursor.boolean()?)),
             (Op::Float64, Column::Float64(c)) => c.push(cursor.double()?),
             (Op::Float32, Column::Float32(c)) => c.push(cursor.float()?),
             (Op::Timestamp(unit), Column::Timestamp(c)) => {
-                self.ends.push_micros(c, conversion::timestamp(cursor.long()?, *unit));
+                self.ledger.push_micros(c, conversion::timestamp(cursor.long()?, *unit));
             }
             (Op::Decimal(bytes, precision), Column::Decimal(c, ..)) => c.push(decimal(cursor, *bytes, *precision)?),
             (op, column) => self.read_rarer(cursor, op, column)?,
@@ -45,20 +45,23 @@ impl Values {
     fn read_rarer(&mut self, cursor: &mut Cursor<'_>, op: &Op, column: &mut Column) -> Scanned<()> {
         match (op, column) {
             (Op::ZonedTimestamp, Column::Timestamp(c)) => {
-                self.ends.push_micros(c, conversion::zoned_timestamp(cursor.text()?)?);
+                self.ledger.push_micros(c, conversion::zoned_timestamp(cursor.text()?)?);
             }
             (Op::IsoTimestamp, Column::Timestamp(c)) => {
-                self.ends.push_micros(c, conversion::iso_timestamp(cursor.text()?)?);
+                self.ledger.push_micros(c, conversion::iso_timestamp(cursor.text()?)?);
             }
-            (Op::Date, Column::Date(c)) => self.ends.push_day(c, temporal::clamp_day(cursor.long()?)),
-            (Op::IsoDate, Column::Date(c)) => self.ends.push_day(c, conversion::iso_date(cursor.text()?)?),
+            (Op::Date, Column::Date(c)) => self.ledger.push_day(c, temporal::clamp_day(cursor.long()?)),
+            (Op::IsoDate, Column::Date(c)) => self.ledger.push_day(c, conversion::iso_date(cursor.text()?)?),
             (Op::Micros(unit), Column::Int64(c)) => c.push(conversion::micros(cursor.long()?, *unit)?),
             (Op::IsoTime, Column::Int64(c)) => c.push(conversion::iso_time(cursor.text()?)?),
             (Op::Bytes(bytes), Column::Binary(c)) => push_bytes(c, binary(cursor, *bytes)?),
             (Op::DecimalText { binary: bytes, scale, trim }, Column::Text(c)) => {
-                push_plain(binary(cursor, *bytes)?, *scale, *trim, c)?;
+                self.ledger.push_plain(binary(cursor, *bytes)?, *scale, *trim, c)?;
             }
-            (Op::VariableScale { scale_first }, Column::Text(c)) => variable_scale(cursor, *scale_first, c)?,
+            (Op::VariableScale { scale_first }, Column::Text(c)) => {
+                let (scale, bytes) = variable_scale(cursor, *scale_first)?;
+                self.ledger.push_plain(bytes, scale, false, c)?;
+            }
             (Op::Symbol(symbols), Column::Text(c)) => c.push(symbol(cursor, symbols)?),
             (Op::Mixed(branches), column @ Column::Text(_)) => mixed(cursor, branches, column)?,
             (Op::List(element), Column::List(c)) => self.list(cursor, element, c)?,
@@ -119,7 +122,7 @@ impl Printed {
     /// Appends the value as text; false where it has none.
     fn push(&self, cursor: &mut Cursor<'_>, column: &mut Texts) -> Scanned<bool> {
         match self {
-            Self::Text => column.push(cursor.text()?),
+            Self::Text => push_text(cursor, column)?,
             Self::Symbol(symbols) => column.push(symbol(cursor, symbols)?),
             Self::Integer => column.push(&cursor.long()?.to_string()),
             Self::Boolean => column.push(if cursor.boolean()? { "true" } else { "false" }),
@@ -150,6 +153,12 @@ fn symbol<'s>(cursor: &mut Cursor<'_>, symbols: &'s [String]) -> Scanned<&'s str
 }
 
 #[inline]
+fn push_text(cursor: &mut Cursor<'_>, column: &mut Texts) -> Scanned<()> {
+    let bytes = cursor.bytes()?;
+    column.push_utf8(bytes).map_err(|error| cursor.not_utf8(bytes, error))
+}
+
+#[inline]
 fn binary<'a>(cursor: &mut Cursor<'a>, end: Binary) -> Scanned<&'a [u8]> {
     match end {
         Binary::Counted => cursor.bytes(),
@@ -168,15 +177,12 @@ fn decimal(cursor: &mut Cursor<'_>, end: Binary, precision: u8) -> Scanned<i128>
     value.ok_or(want("want an unscaled number that has no more digits than the column"))
 }
 
-fn variable_scale(cursor: &mut Cursor<'_>, scale_first: bool, column: &mut Texts) -> Scanned<()> {
-    let (scale, bytes) = if scale_first {
-        let scale = cursor.int()?;
-        (scale, cursor.bytes()?)
-    } else {
-        let bytes = cursor.bytes()?;
-        (cursor.int()?, bytes)
-    };
-    push_plain(bytes, scale, false, column)
+fn variable_scale<'a>(cursor: &mut Cursor<'a>, scale_first: bool) -> Scanned<(i32, &'a [u8])> {
+    if scale_first {
+        return Ok((cursor.int()?, cursor.bytes()?));
+    }
+    let bytes = cursor.bytes()?;
+    Ok((cursor.int()?, bytes))
 }
 
 #[cfg(test)]

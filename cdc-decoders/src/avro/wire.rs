@@ -12,7 +12,14 @@ const MAX_UNFOLDED: usize = 1 << 16;
 
 /// How values are passed over.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Wire {
+pub(crate) struct Wire {
+    /// The branch of null, where the type is a union of null and another.
+    null: Option<usize>,
+    kind: Kind,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Kind {
     /// So many bytes.
     Fixed(usize),
     Varint,
@@ -32,23 +39,38 @@ impl Wire {
     }
 
     /// Passes over a value.
+    #[inline]
     pub(crate) fn skip(&self, cursor: &mut Cursor<'_>) -> Scanned<()> {
+        if let Some(null) = self.null
+            && cursor.branch(2)? == null
+        {
+            return Ok(());
+        }
+        match &self.kind {
+            Kind::Varint => cursor.long().map(drop),
+            Kind::Bytes => cursor.bytes().map(drop),
+            Kind::Fixed(bytes) => cursor.take(*bytes).map(drop),
+            nested => nested.skip(cursor),
+        }
+    }
+}
+
+impl Kind {
+    /// Passes over a value that holds others.
+    fn skip(&self, cursor: &mut Cursor<'_>) -> Scanned<()> {
         match self {
-            Self::Fixed(bytes) => drop(cursor.take(*bytes)?),
-            Self::Varint => drop(cursor.long()?),
-            Self::Bytes => drop(cursor.bytes()?),
-            Self::Array(element) => skip_blocks(cursor, |cursor| element.skip(cursor))?,
+            Self::Array(element) => skip_blocks(cursor, |cursor| element.skip(cursor)),
             Self::Map(value) => skip_blocks(cursor, |cursor| {
                 cursor.bytes()?;
                 value.skip(cursor)
-            })?,
+            }),
             Self::Union(branches) => {
                 let branch = cursor.branch(branches.len())?;
-                branches[branch].skip(cursor)?;
+                branches[branch].skip(cursor)
             }
-            Self::Record(fields) => fields.iter().try_for_each(|field| field.skip(cursor))?,
+            Self::Record(fields) => fields.iter().try_for_each(|field| field.skip(cursor)),
+            Self::Fixed(_) | Self::Varint | Self::Bytes => Ok(()),
         }
-        Ok(())
     }
 }
 
@@ -75,23 +97,25 @@ impl Unfolded<'_> {
         let bad = |reason: &str| DecodeError::schema("(Avro)", reason);
         let depth = depth.checked_sub(1).ok_or_else(|| bad("nested too deeply, or a type that holds itself"))?;
         self.left = self.left.checked_sub(1).ok_or_else(|| bad("too many types"))?;
-        Ok(match &self.schema.get(id).shape {
-            Shape::Null => Wire::Fixed(0),
-            Shape::Boolean => Wire::Fixed(1),
-            Shape::Int | Shape::Long | Shape::Enum(_) => Wire::Varint,
-            Shape::Float => Wire::Fixed(4),
-            Shape::Double => Wire::Fixed(8),
-            Shape::Fixed(bytes) => Wire::Fixed(*bytes),
-            Shape::Bytes | Shape::Text => Wire::Bytes,
-            Shape::Array(element) => Wire::Array(Box::new(self.wire(*element, depth)?)),
-            Shape::Map(value) => Wire::Map(Box::new(self.wire(*value, depth)?)),
-            Shape::Union(branches) => {
-                Wire::Union(branches.iter().map(|branch| self.wire(*branch, depth)).collect::<Result<_, _>>()?)
-            }
-            Shape::Record(fields) => {
-                Wire::Record(fields.iter().map(|field| self.wire(field.kind, depth)).collect::<Result<_, _>>()?)
-            }
-        })
+        let (inner, null) = self.schema.optional(id);
+        let kind = match &self.schema.get(inner).shape {
+            Shape::Null => Kind::Fixed(0),
+            Shape::Boolean => Kind::Fixed(1),
+            Shape::Int | Shape::Long | Shape::Enum(_) => Kind::Varint,
+            Shape::Float => Kind::Fixed(4),
+            Shape::Double => Kind::Fixed(8),
+            Shape::Fixed(bytes) => Kind::Fixed(*bytes),
+            Shape::Bytes | Shape::Text => Kind::Bytes,
+            Shape::Array(element) => Kind::Array(Box::new(self.wire(*element, depth)?)),
+            Shape::Map(value) => Kind::Map(Box::new(self.wire(*value, depth)?)),
+            Shape::Union(branches) => Kind::Union(self.wires(branches.iter().copied(), depth)?),
+            Shape::Record(fields) => Kind::Record(self.wires(fields.iter().map(|field| field.kind), depth)?),
+        };
+        Ok(Wire { null, kind })
+    }
+
+    fn wires(&mut self, ids: impl Iterator<Item = TypeId>, depth: u32) -> Result<Vec<Wire>, DecodeError> {
+        ids.map(|id| self.wire(id, depth)).collect()
     }
 }
 

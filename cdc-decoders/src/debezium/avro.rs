@@ -143,7 +143,7 @@ pub(crate) struct Registered {
 #[derive(Debug)]
 pub(crate) struct Opened<'a> {
     value: Framed<'a>,
-    pub(crate) schema: Arc<Learnt>,
+    pub(crate) schema: &'a Arc<Learnt>,
     pub(crate) key: OpenedKey<'a>,
 }
 
@@ -153,7 +153,7 @@ pub(crate) enum OpenedKey<'a> {
     /// Nothing, or nothing that holds columns.
     None,
     Json(&'a [u8]),
-    Avro(Framed<'a>, Arc<Learnt>),
+    Avro(Framed<'a>, &'a Arc<Learnt>),
 }
 
 impl Registered {
@@ -186,7 +186,7 @@ impl Registered {
 
     /// Takes the frames off a message. The inner error is the id of a schema that is not known.
     pub(crate) fn open<'a>(
-        &mut self,
+        &'a self,
         settings: &AvroSettings,
         message: &Message<'a>,
         value: &'a [u8],
@@ -202,7 +202,7 @@ impl Registered {
 
     /// The same of the message's key alone.
     pub(crate) fn open_key_of<'a>(
-        &mut self,
+        &'a self,
         settings: &AvroSettings,
         message: &Message<'a>,
     ) -> Result<Result<OpenedKey<'a>, SchemaId>, DecodeError> {
@@ -213,13 +213,13 @@ impl Registered {
     }
 
     fn open_key<'a>(
-        &mut self,
+        &'a self,
         settings: &AvroSettings,
         message: &Message<'a>,
         key: &'a [u8],
     ) -> Result<Result<OpenedKey<'a>, SchemaId>, DecodeError> {
         let is_avro = match settings.key_format {
-            KeyFormat::Auto if settings.framing == Framing::None => self.schemas.get(OWN_KEY, Part::Key).is_some(),
+            KeyFormat::Auto if settings.framing == Framing::None => self.schemas.get(OWN_KEY).is_some(),
             KeyFormat::Auto => begins_as_frame(key) || is_named(Part::Key, |name| message.header(name)),
             KeyFormat::Avro => true,
             KeyFormat::Json => false,
@@ -233,16 +233,16 @@ impl Registered {
 
     #[allow(clippy::type_complexity)]
     fn framed<'a>(
-        &mut self,
+        &'a self,
         settings: &AvroSettings,
         message: &Message<'_>,
         part: Part,
         bytes: &'a [u8],
-    ) -> Result<Result<(Framed<'a>, Arc<Learnt>), SchemaId>, DecodeError> {
+    ) -> Result<Result<(Framed<'a>, &'a Arc<Learnt>), SchemaId>, DecodeError> {
         let framed = settings.framing.open(bytes, part, |name| message.header(name))?;
         let own = if part == Part::Key { OWN_KEY } else { OWN_VALUE };
         let id = framed.id.unwrap_or(own);
-        Ok(self.schemas.get(id, part).map(|schema| (framed, schema)).ok_or(id))
+        Ok(self.schemas.get(id).map(|schema| (framed, schema)).ok_or(id))
     }
 }
 
@@ -419,13 +419,14 @@ impl Buffer {
         }
         let (top, mut cursor) = (opened.schema.value()?, opened.body());
         let ValuePlan::Envelope(plan) = &top.plan else { return Err(no_envelope()) };
-        if !self.topic.fits(&opened.schema, plan.after.as_ref())? {
+        if !self.topic.fits(opened.schema, plan.after.as_ref())? {
             return Ok(Decoded::FlushFirst);
         }
         top.is_there(&mut cursor).map_err(in_value)?;
         let is_truncate = || plan.op(cursor) == Some(envelope::TRUNCATE);
         let Some(key) = self.read_opened_key(&opened.key, is_truncate)? else { return Ok(Decoded::FlushFirst) };
-        let members = self.members_of_record(plan, &mut cursor)?;
+        let mut members = Members::default();
+        self.members_of_record(plan, &mut cursor, &mut members)?;
         cursor.end().map_err(in_value)?;
         let Some(op) = operation(members.op)? else { return Ok(Decoded::Skipped(SkipReason::LogicalMessage)) };
         let source = members.source.as_ref().ok_or(wanted("want a record as `source`"))?;
@@ -441,17 +442,19 @@ impl Buffer {
         &mut self,
         envelope: &'a EnvelopePlan,
         cursor: &mut Cursor<'a>,
-    ) -> Result<Members<'a>, DecodeError> {
+        members: &mut Members<'a>,
+    ) -> Result<(), DecodeError> {
         let Topic { rows, key, .. } = &mut self.topic;
         let take = Take { part: Part::Value, first_wins: false, unavailable: &self.unavailable };
-        let mut members = Members::default();
         for member in &envelope.members {
             if !member.is_there(cursor).map_err(in_value)? {
                 continue;
             }
             let from = cursor.at();
             match (&member.kind, &envelope.before, &envelope.after) {
-                (MemberKind::Source(source), ..) => members.source = Some(source.read(cursor).map_err(in_value)?),
+                (MemberKind::Source(source), ..) => {
+                    source.read(cursor, members.source.get_or_insert_default()).map_err(in_value)?;
+                }
                 (MemberKind::Op, ..) => members.op = Some(cursor.text().map_err(in_value)?),
                 (MemberKind::After, _, Some(plan)) => {
                     if key.overridden() {
@@ -471,6 +474,6 @@ impl Buffer {
                 }
             }
         }
-        Ok(members)
+        Ok(())
     }
 }

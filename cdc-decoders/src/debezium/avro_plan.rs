@@ -2,7 +2,7 @@
 //!
 //! Not here: the messages ([`super::avro`]), and how records go into the columns ([`super::record`]).
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::metadata::Names;
@@ -12,7 +12,7 @@ use super::schema::control;
 use super::source::{self, Source};
 use crate::avro::{Cursor, Field, ScalarStep, Schema, Shape, TypeId, Wire};
 use crate::decoder::SkipReason;
-use crate::error::{DecodeError, Part};
+use crate::error::DecodeError;
 use crate::fault::Scanned;
 use crate::wire::SchemaId;
 
@@ -115,16 +115,14 @@ impl SourcePlan {
     }
 
     /// Reads a block.
-    #[inline]
-    pub(crate) fn read<'a>(&self, cursor: &mut Cursor<'a>) -> Scanned<Source<'a>> {
-        let mut source = Source::default();
+    pub(crate) fn read<'a>(&self, cursor: &mut Cursor<'a>, source: &mut Source<'a>) -> Scanned<()> {
         for field in &self.fields {
             match field {
                 SourceField::Wanted(number, step) => source.read_scalar(*number, step.read(cursor)?),
                 SourceField::Skipped(wire) => wire.skip(cursor)?,
             }
         }
-        Ok(source)
+        Ok(())
     }
 }
 
@@ -254,9 +252,8 @@ pub(crate) struct Schemas {
     placeholder: String,
     /// Values are rows, and these of their fields no columns.
     flat: Option<Names>,
-    known: HashMap<SchemaId, Arc<Learnt>>,
-    /// The last key's, and the last value's.
-    last: [Option<(SchemaId, Arc<Learnt>)>; 2],
+    /// Ordered: of the few that most topics have, one is found faster than it is hashed.
+    known: BTreeMap<SchemaId, Arc<Learnt>>,
 }
 
 impl Schemas {
@@ -271,22 +268,13 @@ impl Schemas {
         // As a value: what is a key's schema says nothing of values.
         let checked = learnt.value().map(drop);
         self.known.insert(id, Arc::new(learnt));
-        self.last = [None, None];
         checked
     }
 
     /// The schema of an id, if it is known.
     #[inline]
-    pub(crate) fn get(&mut self, id: SchemaId, part: Part) -> Option<Arc<Learnt>> {
-        let last = &mut self.last[usize::from(part == Part::Value)];
-        match last {
-            Some((known, learnt)) if *known == id => Some(Arc::clone(learnt)),
-            _ => {
-                let learnt = self.known.get(&id)?;
-                *last = Some((id, Arc::clone(learnt)));
-                Some(Arc::clone(learnt))
-            }
-        }
+    pub(crate) fn get(&self, id: SchemaId) -> Option<&Arc<Learnt>> {
+        self.known.get(&id)
     }
 }
 
@@ -340,12 +328,12 @@ mod tests {
     fn a_refused_schema_is_known_as_such() {
         let mut schemas = Schemas::default();
         let id = SchemaId::Id(7);
-        assert!(schemas.get(id, Part::Value).is_none());
+        assert!(schemas.get(id).is_none());
         assert!(!schemas.learn(id, "{").unwrap_err().can_go_on());
-        let learnt = schemas.get(id, Part::Value).unwrap();
+        let learnt = schemas.get(id).unwrap();
         assert!(learnt.value().is_err() && learnt.key().is_err());
         schemas.learn(id, r#""string""#).unwrap();
-        assert!(schemas.get(id, Part::Value).unwrap().key().is_ok());
+        assert!(schemas.get(id).unwrap().key().is_ok());
     }
 
     #[test]
@@ -356,7 +344,8 @@ mod tests {
         let plan = SourcePlan::new(&schema, schema.root()).unwrap();
         let body = b"\x14postgresql\x0a\x02t\x02\x14[\"1\",\"34\"]\0\x44";
         let mut cursor = Cursor::new(body, 0);
-        let source = plan.read(&mut cursor).unwrap();
+        let mut source = Source::default();
+        plan.read(&mut cursor, &mut source).unwrap();
         cursor.end().unwrap();
         assert_eq!((source.order(), source.ts_ms), (Ok(Some(Order::Long(34))), Some(5)));
         assert_eq!(source.stream_position().unwrap().0, [1, 34, 0]);

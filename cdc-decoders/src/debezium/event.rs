@@ -142,6 +142,7 @@ impl Buffer {
             Op::Insert | Op::Update | Op::Upsert | Op::Snapshot => self.upsert(event)?,
             Op::Truncate => self.truncate(event)?,
         }
+        self.bytes += self.topic.rows.plain_bytes();
         self.changes.note(event.source, run);
         Ok(Decoded::Added { rows: self.changes.len() - rows })
     }

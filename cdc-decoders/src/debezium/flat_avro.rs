@@ -135,7 +135,7 @@ impl Buffer {
             ValuePlan::Envelope(_) => return Err(not_flattened()),
             _ => return Err(wanted("want a record as the row")),
         };
-        if !self.topic.fits(&opened.schema, Some(plan))? {
+        if !self.topic.fits(opened.schema, Some(plan))? {
             return Ok(Decoded::FlushFirst);
         }
         top.is_there(&mut cursor).map_err(in_value)?;

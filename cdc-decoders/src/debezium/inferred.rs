@@ -60,8 +60,12 @@ const fn special_text(value: f64) -> &'static str {
 fn text(scan: &mut Scan<'_>, column: &mut Column, scratch: &mut String) -> Scanned<Option<Column>> {
     let text = scan.string()?;
     if let Column::Text(c) = column {
-        text.unescape_into(c.open())?;
-        c.close();
+        if text.escaped {
+            text.unescape_into(c.open())?;
+            c.close();
+        } else {
+            c.push(text.raw);
+        }
         return Ok(None);
     }
     let text = text.text(scratch)?;

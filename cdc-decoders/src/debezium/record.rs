@@ -154,14 +154,18 @@ impl Rows {
         mut aside: impl FnMut(u8, usize, Scalar<'a>),
     ) -> Result<(), DecodeError> {
         let mut next = 0;
+        let whole = whose == Whose::Rows && self.images.begin_whole(plan.fields.len());
         for member in &plan.members {
             match member {
                 Member::Column(member) => {
-                    let place = match whose {
-                        Whose::Rows => next,
-                        Whose::Another => self.place_of(&plan.fields[next])?,
-                    };
-                    self.read_member(cursor, member, place, take)?;
+                    match whose {
+                        Whose::Rows if whole => self.read_new(cursor, member, next, take)?,
+                        Whose::Rows => self.read_member(cursor, member, next, take)?,
+                        Whose::Another => {
+                            let place = self.place_of(&plan.fields[next])?;
+                            self.read_member(cursor, member, place, take)?;
+                        }
+                    }
                     next += 1;
                 }
                 Member::Aside(number, step) => {
@@ -173,7 +177,6 @@ impl Rows {
         Ok(())
     }
 
-    #[inline]
     fn read_member(
         &mut self,
         cursor: &mut Cursor<'_>,
@@ -188,8 +191,21 @@ impl Rows {
             };
             return skipped.map_err(|fault| fault.in_part(take.part));
         }
+        self.images.begin_part();
+        self.read_new(cursor, member, place, take)
+    }
+
+    /// Reads a member into a column that has no value of the open row.
+    #[inline]
+    fn read_new(
+        &mut self,
+        cursor: &mut Cursor<'_>,
+        member: &ColumnMember,
+        place: usize,
+        take: Take<'_>,
+    ) -> Result<(), DecodeError> {
         let from = cursor.at();
-        match self.avro.read(cursor, &member.step, &mut self.images.column(place).column) {
+        match self.avro.read(cursor, &member.step, &mut self.images.column_of_begun(place).column) {
             Ok(()) => {
                 if member.unavailable.have(cursor.since(from)) {
                     self.images.looks_unsent(place);

@@ -123,7 +123,12 @@ impl Rows {
 
     /// How many dates and timestamps were moved to the ends.
     pub(crate) const fn clamped(&self) -> u64 {
-        self.values.ends.clamped() + self.avro.ends.clamped()
+        self.values.ledger.clamped() + self.avro.ledger.clamped()
+    }
+
+    /// Bytes of text that the message's decimals became, which may be far more than they have there.
+    pub(crate) const fn plain_bytes(&self) -> usize {
+        self.values.ledger.plain_bytes() + self.avro.ledger.plain_bytes()
     }
 
     /// Says which columns are the key: they keep their type.
@@ -134,16 +139,16 @@ impl Rows {
     /// From here on [`Self::roll_back`] takes everything back.
     pub(crate) fn begin(&mut self) {
         self.images.begin();
-        self.values.ends.begin();
-        self.avro.ends.begin();
+        self.values.ledger.begin();
+        self.avro.ledger.begin();
         self.told.here.clear();
     }
 
     /// As it was at [`Self::begin`].
     pub(crate) fn roll_back(&mut self) {
         self.images.roll_back();
-        self.values.ends.roll_back();
-        self.avro.ends.roll_back();
+        self.values.ledger.roll_back();
+        self.avro.ledger.roll_back();
     }
 
     /// Takes back what was read of the open row.

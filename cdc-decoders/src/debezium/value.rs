@@ -5,7 +5,7 @@
 use super::inferred;
 use super::plan::{FieldPlan, Reading};
 use crate::columns::{Binaries, Column, Lists, Maps, Structs, Texts};
-use crate::conversion::{self, Ends, push_plain, want};
+use crate::conversion::{self, Ledger, want};
 use crate::decimal;
 use crate::scan::{Fault, Scan, Scanned};
 use crate::temporal;
@@ -15,7 +15,7 @@ use crate::temporal;
 pub(crate) struct Values {
     scratch: String,
     bytes: Vec<u8>,
-    pub(crate) ends: Ends,
+    pub(crate) ledger: Ledger,
     /// What an inferred column was before the last value widened it.
     pub(crate) replaced: Option<Column>,
 }
@@ -39,29 +39,29 @@ impl Values {
             (Reading::Text, Column::Text(c)) => push_text(scan, c)?,
             (Reading::Boolean, Column::Boolean(c)) => c.push(Some(boolean(scan)?)),
             (Reading::Timestamp(unit), Column::Timestamp(c)) => {
-                self.ends.push_micros(c, conversion::timestamp(scan.integer()?, *unit));
+                self.ledger.push_micros(c, conversion::timestamp(scan.integer()?, *unit));
             }
             (Reading::Decimal { precision, scale }, Column::Decimal(c, ..)) => {
                 c.push(self.decimal(scan, *precision, *scale)?);
             }
             (Reading::ZonedTimestamp, Column::Timestamp(c)) => {
                 let read = self.parsed(scan, conversion::zoned_timestamp)?;
-                self.ends.push_micros(c, read);
+                self.ledger.push_micros(c, read);
             }
             (Reading::Float64, Column::Float64(c)) => c.push(self.float64(scan)?),
             (Reading::Float32, Column::Float32(c)) => c.push(self.float32(scan)?),
             (Reading::Date, Column::Date(c)) => {
-                self.ends.push_day(c, temporal::clamp_day(scan.integer()?));
+                self.ledger.push_day(c, temporal::clamp_day(scan.integer()?));
             }
             (Reading::Micros(unit), Column::Int64(c)) => c.push(conversion::micros(scan.integer()?, *unit)?),
             (Reading::Bytes, Column::Binary(c)) => self.push_base64(scan, c)?,
             (Reading::IsoDate, Column::Date(c)) => {
                 let read = self.parsed(scan, conversion::iso_date)?;
-                self.ends.push_day(c, read);
+                self.ledger.push_day(c, read);
             }
             (Reading::IsoTimestamp, Column::Timestamp(c)) => {
                 let read = self.parsed(scan, conversion::iso_timestamp)?;
-                self.ends.push_micros(c, read);
+                self.ledger.push_micros(c, read);
             }
             (Reading::IsoTime, Column::Int64(c)) => c.push(self.parsed(scan, conversion::iso_time)?),
             (Reading::DecimalText { scale, trim }, Column::Text(c)) => self.decimal_text(scan, *scale, *trim, c)?,
@@ -101,7 +101,7 @@ impl Values {
     fn decimal_text(&mut self, scan: &mut Scan<'_>, scale: i32, trim: bool, column: &mut Texts) -> Scanned<()> {
         if scan.peek() == b'"' {
             self.base64(scan)?;
-            return push_plain(&self.bytes, scale, trim, column);
+            return self.ledger.push_plain(&self.bytes, scale, trim, column);
         }
         column.push(number(scan)?);
         Ok(())
@@ -127,7 +127,7 @@ impl Values {
             }
         }
         match scale.filter(|_| value) {
-            Some(scale) => push_plain(&self.bytes, scale, false, column),
+            Some(scale) => self.ledger.push_plain(&self.bytes, scale, false, column),
             None => Err(WANT),
         }
     }
@@ -446,7 +446,7 @@ mod tests {
         let mut column = Column::new(&DataType::Date32).unwrap();
         values.read(&mut Scan::new(b"-9999999", 0).unwrap(), &Reading::Date, &mut column).unwrap();
         assert_eq!(
-            (values.ends.clamped(), column.finish().unwrap().to_data().buffers()[0].typed_data::<i32>()),
+            (values.ledger.clamped(), column.finish().unwrap().to_data().buffers()[0].typed_data::<i32>()),
             (1, &[MIN_DAY][..])
         );
         assert_eq!(MAX_MICROS % 1_000_000, 999_999);
