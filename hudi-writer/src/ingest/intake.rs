@@ -235,7 +235,14 @@ impl Ingest {
         Ok(())
     }
 
-    /// Notes that a topic feeds a table.
+    /// Notes that a topic feeds a table that was added.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] for a table that nobody knows, or that another topic feeds.
+    pub fn add_topic(&mut self, table: &str, topic: &Arc<str>) -> Result<()> {
+        self.feed(table, topic)
+    }
+
     fn feed(&mut self, table: &str, topic: &Arc<str>) -> Result<()> {
         let Some((table, fed)) = self.tables.get_key_value(table) else { return Err(unknown(table)) };
         if fed.topics.contains(topic) {

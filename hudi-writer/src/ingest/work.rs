@@ -21,6 +21,14 @@ pub struct Held {
     pub bytes: usize,
 }
 
+impl Held {
+    /// Both.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self { rows: self.rows + other.rows, bytes: self.bytes + other.bytes }
+    }
+}
+
 /// Something that waits for the commit.
 #[derive(Debug)]
 pub(super) enum Item {
