@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use arrow::datatypes::Schema;
 use cdc_decoders::debezium::{
     DebeziumAvro, DebeziumBuilder, DebeziumCloudEvents, DebeziumFlatAvro, DebeziumFlatJson, DebeziumJson,
     DeclaredSchema, Flattened, InAvro, KeyFormat, Tombstones,
@@ -9,9 +10,8 @@ use cdc_decoders::debezium::{
 use cdc_decoders::overrides::{HashKeys, Overrides};
 use cdc_decoders::{Decoder, Framing};
 use clap::{Args, ValueEnum};
-use hudi_writer::TableWriter;
 
-use crate::{Failure, Schemas};
+use crate::{Failure, FeedSettings, OnBadMessage, Schemas};
 
 /// The form of the messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -99,13 +99,8 @@ impl Decoders {
     ///
     /// # Errors
     /// Where a setting is none of the format's, or the table has columns that no decoder gives.
-    pub fn decoder(
-        &self,
-        topic: &str,
-        key: &[String],
-        writer: Option<&TableWriter>,
-    ) -> Result<Box<dyn Decoder>, Failure> {
-        let with = Told { decoders: self, topic, key, writer };
+    pub fn decoder(&self, topic: &str, key: &[String], columns: Option<&Schema>) -> Result<Box<dyn Decoder>, Failure> {
+        let with = Told { decoders: self, topic, key, columns };
         Ok(match self.format {
             Format::DebeziumJson => Box::new(with.told(DebeziumJson::builder(), none)?.build()?),
             Format::DebeziumAvro => Box::new(with.told(DebeziumAvro::builder(), avro)?.build()?),
@@ -116,12 +111,22 @@ impl Decoders {
     }
 }
 
+impl Decoders {
+    /// How messages of this form become changes: `key` in place of the messages' own key columns.
+    #[must_use]
+    pub fn into_feed(self, key: Vec<String>, on_bad: OnBadMessage) -> FeedSettings {
+        let (schemas, overrides) = (self.schemas.clone(), self.overrides.clone());
+        let decoders = Box::new(move |topic: &str, columns: Option<&Schema>| self.decoder(topic, &key, columns));
+        FeedSettings { decoders, schemas, overrides, on_bad }
+    }
+}
+
 /// What a decoder is told.
 struct Told<'a> {
     decoders: &'a Decoders,
     topic: &'a str,
     key: &'a [String],
-    writer: Option<&'a TableWriter>,
+    columns: Option<&'a Schema>,
 }
 
 /// A builder with a setting; or the builder as it was, where the setting is of another format.
@@ -139,8 +144,8 @@ impl Told<'_> {
         if let Some(schema) = &self.decoders.declared {
             builder = builder.declared(schema.clone());
         }
-        if let Some(columns) = self.writer.and_then(TableWriter::source_columns) {
-            builder = builder.known(&self.decoders.overrides.known(self.topic, &columns));
+        if let Some(columns) = self.columns {
+            builder = builder.known(&self.decoders.overrides.known(self.topic, columns));
         }
         for (name, value) in &self.decoders.settings {
             builder = match name.as_str() {

@@ -1,19 +1,19 @@
-//! What the example programs share: the loop from messages to a table, and how programs end.
+//! What the example programs share: the loop from messages to tables, and how programs end.
 
 mod exit;
+mod feed;
 mod format;
 mod options;
-mod pipeline;
 mod places;
 mod schemas;
 mod show;
 
 pub use exit::{Failure, finish};
+pub use feed::{Fed, Feed, FeedSettings, MakeDecoder, OnBadMessage, ReplaySettings, Replayer, Route, Summary};
 pub use format::{Decoders, Format, FormatOptions};
 pub use options::{IndexOption, parse_property};
-pub use pipeline::{Given, OnBadMessage, Pipeline, Summary, TableTemplate};
 pub use places::UrlTemplate;
-pub use schemas::Schemas;
+pub use schemas::{NoSchema, Schemas};
 pub use show::{describe, print_jsonl, print_table};
 
 /// The README's example, compiled with the documentation's.

@@ -35,6 +35,7 @@
 pub mod assignment;
 mod capture;
 mod error;
+mod event;
 #[cfg(feature = "lambda")]
 pub mod lambda;
 mod messages;
@@ -50,6 +51,7 @@ pub mod source;
 
 pub use capture::{CaptureReader, CapturedHeader, CapturedRecord};
 pub use error::{Error, Result};
-pub use messages::Messages;
+pub use event::{Event, Lag};
+pub use messages::{KeptMessages, Messages, original};
 pub use partition::TopicPartition;
 pub use settings::{Settings, Topics};

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use hudi_core::change::Origin;
 use hudi_core::checkpoint::Checkpoint;
 use hudi_core::dead_letter::DeadLetter;
+use hudi_core::error::Error as FormatError;
 use hudi_core::instant::InstantTime;
 
 use super::letters::{LetterLimit, told};
@@ -64,6 +65,8 @@ pub(super) struct Attempt {
     /// Gone after a failure.
     pub(super) writer: Option<TableWriter>,
     pub(super) work: Work,
+    /// Nothing more comes for now.
+    pub(super) concludes: bool,
     pub(super) claims: Vec<Claim>,
     pub(super) patience: Patience,
     pub(super) letters: LetterLimit,
@@ -198,6 +201,9 @@ impl Attempt {
         for claim in &self.claims {
             writer.advance(&claim.place.topic, claim.place.partition, claim.to);
         }
+        if self.concludes {
+            writer.all_has_come();
+        }
         let work = &self.work;
         match writer.commit(&|origin: &Origin| work.original(origin)).await? {
             CommitOutcome::Committed(committed) => done.committed = Some(committed),
@@ -216,19 +222,28 @@ impl Attempt {
         let builder = &self.template.builder;
         match builder.clone().open().await {
             Err(Error::NotFound { .. }) => {}
-            opened => return opened.map(Some),
+            Err(error) => return Err(error),
+            Ok(writer) => return self.template.accept(&writer).map(|()| Some(writer)),
         }
         let key = if self.purpose == Purpose::Look { None } else { self.work.founding_key(&self.template.table) };
         let Some(key) = key else { return Ok(None) };
         let table = NewTable { key, ..self.template.table.clone() };
-        builder.clone().open_or_create(&table).await.map(Some)
+        let made = builder.clone().open_or_create(&table).await;
+        made.map(Some).map_err(|error| match error {
+            // There is no table yet: what is wrong was given.
+            Error::Format(wrong @ FormatError::BadProperty { .. }) => {
+                Error::refused(format!("to make the table {}", table.name), wrong.to_string())
+            }
+            other => other,
+        })
     }
 
     fn refuse_other_topics(&self, committed: &Checkpoint) -> Result<(), Wrong> {
         if self.template.several_topics {
             return Ok(());
         }
-        let ours = self.claims.iter().map(|claim| &*claim.place.topic);
+        let claimed = self.claims.iter().map(|claim| &*claim.place.topic);
+        let ours = self.template.topics.iter().map(String::as_str).chain(claimed);
         let mut topics = committed.topics.keys().map(String::as_str).chain(ours);
         let Some(first) = topics.next() else { return Ok(()) };
         match topics.find(|topic| *topic != first) {

@@ -36,6 +36,7 @@ impl FedTable {
         self.counters.conflicts += met.conflicts;
         self.counters.locked += met.locked;
         self.writer = writer;
+        self.concludes &= purpose != Purpose::Commit;
         let size = work.size;
         if !matches!((&end, purpose), (Ok(End::Done(_)), Purpose::Commit)) {
             work.append(std::mem::take(&mut self.work));
@@ -102,7 +103,7 @@ impl FedTable {
             return Ended::Unfounded(unfounded);
         }
         self.drain = false;
-        if self.waiting_bytes() >= self.triggers.bytes || self.work.size.rows >= self.triggers.rows {
+        if self.waiting_bytes() >= self.triggers.bytes {
             return self.has_stopped(nothing_founds(&self.template.table.name, &unfounded));
         }
         let reason = "no message says yet what the table is".to_owned();

@@ -9,6 +9,7 @@ use super::flow::{Flow, is_full, share_bytes};
 use super::intake::Ingest;
 use super::outcome::TableReport;
 use super::places::{Position, TopicPartition};
+use super::work::Held;
 use crate::writer::TableWriter;
 
 impl Ingest {
@@ -84,6 +85,25 @@ impl Ingest {
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
         self.tables.values().map(FedTable::bytes).sum()
+    }
+
+    /// What waits for a table's next commit and is in no decoder.
+    #[must_use]
+    pub fn waiting(&self, table: &str) -> Held {
+        let size = self.tables.get(table).map(|fed| fed.work.size).unwrap_or_default();
+        Held { rows: size.rows, bytes: size.bytes }
+    }
+
+    /// Whether a partition is read.
+    #[must_use]
+    pub fn is_read(&self, topic: &str, partition: i32) -> bool {
+        self.readings.get(topic, partition).is_some()
+    }
+
+    /// How many more commits may begin now.
+    #[must_use]
+    pub fn room(&self) -> usize {
+        self.settings.concurrent_commits.get().saturating_sub(self.running.len())
     }
 
     /// Whether a commit is under way, for which [`next`](Self::next) waits.

@@ -18,11 +18,11 @@ use rdkafka::message::{BorrowedMessage, Headers, Message as _};
 use rdkafka::topic_partition_list::Offset;
 
 use super::callbacks::{Callbacks, Rebalance, Statistics};
-use super::event::{Event, Lag};
 use super::lookup::{self, list};
 use super::token::TokenSource;
 use crate::assignment::{Action, Assignment};
 use crate::error::{Error, Result};
+use crate::event::{Event, Lag};
 use crate::messages::{Messages, Origin};
 use crate::offsets::{Start, Wanted, Why, start};
 use crate::partition::TopicPartition;
