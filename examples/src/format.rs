@@ -84,7 +84,7 @@ impl FormatOptions {
             overrides: Overrides::parse(rules, keys).map_err(|error| Failure::usage(error.to_string()))?,
         };
         // Settings that are none are told before anything is read.
-        decoders.decoder("", &[], None).map(|_| decoders)
+        decoders.decoder("", &[], None).map(|_| decoders).map_err(|failure| Failure::usage(failure.to_string()))
     }
 }
 

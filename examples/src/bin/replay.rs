@@ -69,9 +69,9 @@ struct Arguments {
     /// where all of them are there.
     #[arg(long = "resnapshot", default_value = "keep")]
     on_second_snapshot: OnSecondSnapshot,
-    /// What becomes of changes; for a table's whole life.
-    #[arg(long, default_value = "upsert")]
-    mode: ModeOption,
+    /// What becomes of changes; for a table's whole life. Default: upsert.
+    #[arg(long)]
+    mode: Option<ModeOption>,
     /// What is done with a column that comes to mean something else than the table's of its name.
     #[arg(long, default_value = "stop")]
     on_schema_conflict: SchemaConflict,
@@ -242,7 +242,7 @@ fn route(arguments: &Arguments, place: &str) -> Route {
     let mut table = NewTable::new(name, &arguments.key).partition_by(&arguments.partition_by);
     table.partition_immutable = arguments.partition_immutable;
     table.index = arguments.index.map(|index| index.0);
-    table.mode = match arguments.mode {
+    table.mode = match arguments.mode.unwrap_or(ModeOption::Upsert) {
         ModeOption::Upsert => Mode::Upsert,
         ModeOption::Soft => Mode::SoftDelete,
         ModeOption::History => Mode::History,
@@ -252,7 +252,7 @@ fn route(arguments: &Arguments, place: &str) -> Route {
         key: !arguments.key.is_empty(),
         partition_by: !arguments.partition_by.is_empty(),
         index: arguments.index.is_some(),
-        mode: arguments.mode != ModeOption::Upsert,
+        mode: arguments.mode.is_some(),
     };
     let builder = TableWriter::builder(place).settings(settings(arguments));
     Route { table: place.to_owned(), template: TableTemplate::new(builder, table).given(given) }

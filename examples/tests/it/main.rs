@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod bad_input;
 #[cfg(test)]
+mod formats;
+#[cfg(test)]
 mod programs;
 #[cfg(test)]
 mod replays;
