@@ -29,7 +29,7 @@
 //! Always: [`capture`](CaptureReader) (files of records), [`Messages`] (many messages, few allocations), [`offsets`] (where to begin),
 //! [`assignment`] (what is ours, in flight, or to be given up), [`settings`](Settings).
 //!
-//! By feature, each alone: `rdkafka` (a consumer; `ssl`, `ssl-vendored`, `sasl` and `msk-iam` add what its brokers may want), `registry`
+//! By feature, each alone: `rdkafka` (a consumer; `ssl` and `msk-iam` add what its brokers may want), `registry`
 //! (schemas), `lambda` (events that AWS Lambda is called with).
 
 pub mod assignment;
