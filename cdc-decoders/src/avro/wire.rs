@@ -42,7 +42,7 @@ impl Wire {
     #[inline]
     pub(crate) fn skip(&self, cursor: &mut Cursor<'_>) -> Scanned<()> {
         if let Some(null) = self.null
-            && cursor.branch(2)? == null
+            && cursor.is_null(null)?
         {
             return Ok(());
         }
