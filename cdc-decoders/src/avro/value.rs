@@ -18,7 +18,7 @@ pub(crate) struct Values {
 
 impl Values {
     /// Appends the value that is next. On an error the column may hold part of a row.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn read(&mut self, cursor: &mut Cursor<'_>, step: &Step, column: &mut Column) -> Scanned<()> {
         if let Some(null) = step.null
             && cursor.is_null(null)?
@@ -37,11 +37,13 @@ impl Values {
                 self.ledger.push_micros(c, conversion::timestamp(cursor.long()?, *unit));
             }
             (Op::Decimal(bytes, precision), Column::Decimal(c, ..)) => c.push(decimal(cursor, *bytes, *precision)?),
-            (op, column) => self.read_rarer(cursor, op, column)?,
+            (op, column) => return self.read_rarer(cursor, op, column),
         }
         Ok(())
     }
 
+    /// Apart from the others, which need fewer registers.
+    #[inline(never)]
     fn read_rarer(&mut self, cursor: &mut Cursor<'_>, op: &Op, column: &mut Column) -> Scanned<()> {
         match (op, column) {
             (Op::ZonedTimestamp, Column::Timestamp(c)) => {

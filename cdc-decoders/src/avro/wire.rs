@@ -39,7 +39,7 @@ impl Wire {
     }
 
     /// Passes over a value.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn skip(&self, cursor: &mut Cursor<'_>) -> Scanned<()> {
         if let Some(null) = self.null
             && cursor.is_null(null)?
@@ -57,6 +57,7 @@ impl Wire {
 
 impl Kind {
     /// Passes over a value that holds others.
+    #[inline(never)]
     fn skip(&self, cursor: &mut Cursor<'_>) -> Scanned<()> {
         match self {
             Self::Array(element) => skip_blocks(cursor, |cursor| element.skip(cursor)),
