@@ -103,19 +103,19 @@ pub(crate) fn int32(value: i64) -> Scanned<i32> {
     i32::try_from(value).map_err(|_| want("want a whole number of 32 bits"))
 }
 
-pub(crate) fn zoned_timestamp(text: &str) -> Scanned<Clamped<i64>> {
+pub(crate) fn zoned_timestamp(text: &[u8]) -> Scanned<Clamped<i64>> {
     temporal::parse_timestamp(text, true).ok_or(want("want a timestamp with an offset, as 2024-02-13T10:00:00.5Z"))
 }
 
-pub(crate) fn iso_timestamp(text: &str) -> Scanned<Clamped<i64>> {
+pub(crate) fn iso_timestamp(text: &[u8]) -> Scanned<Clamped<i64>> {
     temporal::parse_timestamp(text, false).ok_or(want("want a timestamp, as 2024-02-13T10:00:00.5Z"))
 }
 
-pub(crate) fn iso_date(text: &str) -> Scanned<Clamped<i32>> {
+pub(crate) fn iso_date(text: &[u8]) -> Scanned<Clamped<i32>> {
     temporal::parse_date(text).ok_or(want("want a date, as 2024-02-13"))
 }
 
-pub(crate) fn iso_time(text: &str) -> Scanned<i64> {
+pub(crate) fn iso_time(text: &[u8]) -> Scanned<i64> {
     temporal::parse_time(text).ok_or(want("want a time of day, as 10:00:00.5Z"))
 }
 

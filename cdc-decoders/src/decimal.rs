@@ -34,6 +34,11 @@ pub(crate) fn base64_i128(text: &[u8]) -> Option<i128> {
 /// A signed big-endian number. `None`: more than 128 bits, or no byte at all.
 pub(crate) fn big_endian_i128(bytes: &[u8]) -> Option<i128> {
     let first = *bytes.first()?;
+    if bytes.len() <= 8 {
+        let all = bytes.iter().fold(0, |all: u64, byte| all << 8 | u64::from(*byte));
+        let unused = 64 - 8 * bytes.len();
+        return Some(((all << unused).cast_signed() >> unused).into());
+    }
     let fill = if first & 0x80 == 0 { 0 } else { 0xff };
     let (spare, bytes) = bytes.split_at(bytes.len().saturating_sub(16));
     let mut all = [fill; 16];

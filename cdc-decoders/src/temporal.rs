@@ -54,31 +54,31 @@ pub(crate) fn clamp_micros(micros: i128) -> Clamped<i64> {
     }
 }
 
-fn infinite(text: &str) -> Option<bool> {
+fn infinite(text: &[u8]) -> Option<bool> {
     match text {
-        "infinity" | "Infinity" => Some(true),
-        "-infinity" | "-Infinity" => Some(false),
+        b"infinity" | b"Infinity" => Some(true),
+        b"-infinity" | b"-Infinity" => Some(false),
         _ => None,
     }
 }
 
 /// A date: `2024-02-13`, `2017-09-15Z`, `+292278994-08-16Z`, `infinity`.
-pub(crate) fn parse_date(text: &str) -> Option<Clamped<i32>> {
+pub(crate) fn parse_date(text: &[u8]) -> Option<Clamped<i32>> {
     if let Some(positive) = infinite(text) {
         return Some(Clamped { value: if positive { MAX_DAY } else { MIN_DAY }, moved: true });
     }
-    let mut chars = Chars { bytes: text.as_bytes(), at: 0 };
+    let mut chars = Chars { bytes: text, at: 0 };
     let day = chars.date()?;
     chars.take(b'Z');
     chars.at_end().then(|| clamp_day(day))
 }
 
 /// A date and time with an offset (or none, if `zoned` is false): the instant, or the wall clock taken as UTC.
-pub(crate) fn parse_timestamp(text: &str, zoned: bool) -> Option<Clamped<i64>> {
+pub(crate) fn parse_timestamp(text: &[u8], zoned: bool) -> Option<Clamped<i64>> {
     if let Some(positive) = infinite(text) {
         return Some(Clamped { value: if positive { MAX_MICROS } else { MIN_MICROS }, moved: true });
     }
-    let mut chars = Chars { bytes: text.as_bytes(), at: 0 };
+    let mut chars = Chars { bytes: text, at: 0 };
     let day = chars.date()?;
     if !chars.take(b'T') && !chars.take(b' ') {
         return None;
@@ -99,8 +99,8 @@ pub(crate) fn parse_timestamp(text: &str, zoned: bool) -> Option<Clamped<i64>> {
 }
 
 /// A time of day in microseconds: `03:39:26.151593Z`, `24:00:00`; its zone, if there is one, must be UTC.
-pub(crate) fn parse_time(text: &str) -> Option<i64> {
-    let mut chars = Chars { bytes: text.as_bytes(), at: 0 };
+pub(crate) fn parse_time(text: &[u8]) -> Option<i64> {
+    let mut chars = Chars { bytes: text, at: 0 };
     let time = chars.time()?;
     (chars.offset()?.unwrap_or(0) == 0 && chars.at_end()).then_some(time)
 }
@@ -302,7 +302,7 @@ mod tests {
             assert_eq!(days_from_civil(i64::from(year), i64::from(month), i64::from(day)), i64::from(expected));
         }
         assert_eq!(
-            (parse_date("0001-01-01").unwrap().value, parse_date("9999-12-31Z").unwrap().value),
+            (parse_date(b"0001-01-01").unwrap().value, parse_date(b"9999-12-31Z").unwrap().value),
             (MIN_DAY, MAX_DAY)
         );
     }
@@ -327,7 +327,7 @@ mod tests {
             ("+5877611-06-21Z", MAX_DAY),
             ("-0043-03-15Z", MIN_DAY),
         ] {
-            assert_eq!(parse_date(text), Some(moved(value)), "{text}");
+            assert_eq!(parse_date(text.as_bytes()), Some(moved(value)), "{text}");
         }
         for (micros, value) in [
             (9_223_372_036_825_200_000, MAX_MICROS),
@@ -341,13 +341,13 @@ mod tests {
             ("-290308-12-21T19:59:27.6Z", MIN_MICROS),
             ("infinity", MAX_MICROS),
         ] {
-            assert_eq!(parse_timestamp(text, true), Some(moved(value)));
+            assert_eq!(parse_timestamp(text.as_bytes(), true), Some(moved(value)));
         }
     }
 
     #[test]
     fn instants_are_read_with_every_offset_and_fraction() {
-        let micros = |text| parse_timestamp(text, true).map(|t| t.value);
+        let micros = |text: &str| parse_timestamp(text.as_bytes(), true).map(|t| t.value);
         for text in [
             "1970-01-01T00:00:01Z",
             "1970-01-01T02:00:01+02:00",
@@ -378,15 +378,15 @@ mod tests {
         ] {
             assert_eq!(micros(bad), None, "{bad}");
         }
-        assert_eq!(parse_timestamp("1970-01-01T00:00:01", false).map(|t| t.value), Some(1_000_000));
+        assert_eq!(parse_timestamp(b"1970-01-01T00:00:01", false).map(|t| t.value), Some(1_000_000));
     }
 
     #[test]
     fn times_of_day() {
-        assert_eq!(parse_time("03:39:26.151593Z"), Some(13_166_151_593));
-        assert_eq!(parse_time("24:00:00"), Some(86_400_000_000));
+        assert_eq!(parse_time(b"03:39:26.151593Z"), Some(13_166_151_593));
+        assert_eq!(parse_time(b"24:00:00"), Some(86_400_000_000));
         for bad in ["24:00:01", "12", "12:00:00+02:00", "1:00:00", "12:61:00"] {
-            assert_eq!(parse_time(bad), None, "{bad}");
+            assert_eq!(parse_time(bad.as_bytes()), None, "{bad}");
         }
     }
 }

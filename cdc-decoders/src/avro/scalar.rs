@@ -12,14 +12,19 @@ pub(crate) enum Scalar<'a> {
     Null,
     Boolean(bool),
     Integer(i64),
-    Text(&'a str),
+    /// UTF-8.
+    Text(&'a [u8]),
     /// Something that is none of these.
     Other,
 }
 
 impl<'a> Scalar<'a> {
-    pub(crate) const fn text(self) -> Option<&'a str> {
+    pub(crate) const fn utf8(self) -> Option<&'a [u8]> {
         if let Self::Text(text) = self { Some(text) } else { None }
+    }
+
+    pub(crate) fn text(self) -> Option<&'a str> {
+        std::str::from_utf8(self.utf8()?).ok()
     }
 
     pub(crate) const fn integer(self) -> Option<i64> {
@@ -59,14 +64,14 @@ impl ScalarStep {
     #[inline(always)]
     pub(crate) fn read<'a>(&self, cursor: &mut Cursor<'a>) -> Scanned<Scalar<'a>> {
         if let Some(null) = self.null
-            && cursor.branch(2)? == null
+            && cursor.is_null(null)?
         {
             return Ok(Scalar::Null);
         }
         Ok(match &self.kind {
             Kind::Boolean => Scalar::Boolean(cursor.boolean()?),
             Kind::Integer => Scalar::Integer(cursor.long()?),
-            Kind::Text => Scalar::Text(cursor.text()?),
+            Kind::Text => Scalar::Text(cursor.utf8()?),
             Kind::Other(wire) => {
                 wire.skip(cursor)?;
                 Scalar::Other

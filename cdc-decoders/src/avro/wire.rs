@@ -39,10 +39,10 @@ impl Wire {
     }
 
     /// Passes over a value.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn skip(&self, cursor: &mut Cursor<'_>) -> Scanned<()> {
         if let Some(null) = self.null
-            && cursor.branch(2)? == null
+            && cursor.is_null(null)?
         {
             return Ok(());
         }
@@ -57,6 +57,7 @@ impl Wire {
 
 impl Kind {
     /// Passes over a value that holds others.
+    #[inline(never)]
     fn skip(&self, cursor: &mut Cursor<'_>) -> Scanned<()> {
         match self {
             Self::Array(element) => skip_blocks(cursor, |cursor| element.skip(cursor)),

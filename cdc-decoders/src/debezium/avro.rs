@@ -185,6 +185,7 @@ impl Registered {
     }
 
     /// Takes the frames off a message. The inner error is the id of a schema that is not known.
+    #[inline]
     pub(crate) fn open<'a>(
         &'a self,
         settings: &AvroSettings,
@@ -201,6 +202,7 @@ impl Registered {
     }
 
     /// The same of the message's key alone.
+    #[inline]
     pub(crate) fn open_key_of<'a>(
         &'a self,
         settings: &AvroSettings,
@@ -212,6 +214,7 @@ impl Registered {
         }
     }
 
+    #[inline]
     fn open_key<'a>(
         &'a self,
         settings: &AvroSettings,
@@ -231,6 +234,7 @@ impl Registered {
         Ok(self.framed(settings, message, Part::Key, key)?.map(|(key, schema)| OpenedKey::Avro(key, schema)))
     }
 
+    #[inline]
     #[allow(clippy::type_complexity)]
     fn framed<'a>(
         &'a self,
@@ -324,6 +328,7 @@ impl Topic {
     }
 
     /// Reads a key, as [`Key::read`](super::key::Key::read) does.
+    #[inline]
     fn read_opened_key<'k>(
         &mut self,
         key: &'k OpenedKey<'k>,
@@ -341,6 +346,7 @@ impl Topic {
         Ok(self.key.read(json, users, fixed, is_of_no_row)?.map(KeyImage::Json))
     }
 
+    #[inline]
     fn read_record_of_key<'k>(
         &mut self,
         body: Cursor<'k>,
@@ -396,6 +402,7 @@ struct Members<'a> {
 impl Buffer {
     /// Reads the message's key: what names a row, if it has that. `None`: its columns would change those of buffered rows.
     /// `is_of_no_row` is asked where there is none and that would matter.
+    #[inline]
     pub(crate) fn read_opened_key<'k>(
         &mut self,
         key: &'k OpenedKey<'k>,
@@ -413,6 +420,7 @@ impl Buffer {
         })
     }
 
+    #[inline]
     fn take_record(&mut self, message: &Message<'_>, opened: &Opened<'_>) -> Result<Decoded, DecodeError> {
         if let Some(reason) = opened.skipped()? {
             return Ok(Decoded::Skipped(reason));

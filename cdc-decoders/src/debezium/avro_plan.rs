@@ -28,7 +28,7 @@ impl<T> Top<T> {
     #[inline]
     pub(crate) fn is_there(&self, cursor: &mut Cursor<'_>) -> Scanned<bool> {
         match self.null {
-            Some(null) if cursor.branch(2)? == null => cursor.end().map(|()| false),
+            Some(null) if cursor.is_null(null)? => cursor.end().map(|()| false),
             _ => Ok(true),
         }
     }
@@ -72,7 +72,7 @@ impl Member {
     #[inline]
     pub(crate) fn is_there(&self, cursor: &mut Cursor<'_>) -> Scanned<bool> {
         match self.null {
-            Some(null) => Ok(cursor.branch(2)? != null),
+            Some(null) => cursor.is_null(null).map(|null| !null),
             None => Ok(true),
         }
     }

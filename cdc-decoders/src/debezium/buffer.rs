@@ -54,6 +54,7 @@ impl Buffer {
     /// Decodes a message by `take`, with its topic the current one. What is not added leaves no trace.
     ///
     /// `control` says why a message holds no change, without decoding it: asked for messages of another topic than the buffered ones.
+    #[inline]
     pub(crate) fn decode(
         &mut self,
         message: &Message<'_>,

@@ -379,7 +379,7 @@ impl<'a> Wrapped<'a> {
             "$date" => match Self::of(scan.clone())? {
                 Some(long) => long.value.trim_matches('"').parse().map_err(|_| WANT),
                 None if self.value.starts_with('"') => {
-                    let instant = parse_timestamp(self.value.trim_matches('"'), true).ok_or(WANT)?;
+                    let instant = parse_timestamp(self.value.trim_matches('"').as_bytes(), true).ok_or(WANT)?;
                     Ok(instant.value.div_euclid(1000))
                 }
                 None => self.value.parse().map_err(|_| WANT),

@@ -97,7 +97,7 @@ impl<'a> Told<'a> {
         for header in message.headers {
             let Some(text) = header.value.and_then(header_text) else { continue };
             match header.name {
-                "__debezium.context.connectorName" => told.connector = Connector::parse(text),
+                "__debezium.context.connectorName" => told.connector = Connector::parse(text.as_bytes()),
                 "__debezium.context.connectorLogicalName" => told.name = Some(text),
                 name if name.starts_with("__debezium.") => {}
                 name => {
@@ -138,7 +138,7 @@ impl<'a> Told<'a> {
     pub(crate) fn put(&mut self, tag: Tag, value: Scalar<'a>) {
         match tag {
             metadata::OP => self.op = value.text(),
-            metadata::DELETED => self.deleted = value.text() == Some("true"),
+            metadata::DELETED => self.deleted = value.utf8() == Some(b"true"),
             metadata::NOTHING => {}
             member => self.source.read_scalar(member, value),
         }

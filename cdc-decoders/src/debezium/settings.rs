@@ -201,7 +201,7 @@ impl FlatSettings {
     /// The connector of the user's name; `Other` where there is none.
     pub(crate) fn connector(&self) -> Result<Connector, DecodeError> {
         let Some(name) = self.connector.as_deref() else { return Ok(Connector::Other) };
-        match Connector::parse(name) {
+        match Connector::parse(name.as_bytes()) {
             Connector::Other => {
                 Err(DecodeError::schema("(connector)", format!("`{name}` is none whose positions are read")))
             }

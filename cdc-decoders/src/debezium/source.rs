@@ -40,14 +40,14 @@ pub(crate) enum Order {
 
 impl Connector {
     /// The connector of a name, as it stands in source blocks and headers.
-    pub(crate) fn parse(text: &str) -> Self {
-        match text {
-            "postgresql" => Self::Postgres,
-            "mysql" | "mariadb" => Self::Binlog,
-            "oracle" => Self::Oracle,
-            "sqlserver" => Self::SqlServer,
-            "db2" => Self::Db2,
-            "mongodb" => Self::Mongo,
+    pub(crate) fn parse(name: &[u8]) -> Self {
+        match name {
+            b"postgresql" => Self::Postgres,
+            b"mysql" | b"mariadb" => Self::Binlog,
+            b"oracle" => Self::Oracle,
+            b"sqlserver" => Self::SqlServer,
+            b"db2" => Self::Db2,
+            b"mongodb" => Self::Mongo,
             _ => Self::Other,
         }
     }
@@ -73,7 +73,7 @@ pub(crate) struct Source<'a> {
     pub(crate) ts_ms: Option<i64>,
     /// Which snapshot read the row, if one did.
     pub(crate) snapshot: SnapshotPart,
-    sequence: Option<&'a str>,
+    sequence: Option<&'a [u8]>,
     lsn: Option<i64>,
     file: Option<&'a str>,
     pos: Option<i64>,
@@ -276,7 +276,7 @@ impl<'a> Source<'a> {
             Slot::None => match member {
                 CONNECTOR => self.set_connector(plain(scan)?.unwrap_or_default()),
                 NAME => self.name = scan.string()?.to_text()?,
-                SEQUENCE => self.sequence = if scan.null()? { None } else { Some(scan.string()?.raw) },
+                SEQUENCE => self.sequence = if scan.null()? { None } else { Some(scan.string()?.raw.as_bytes()) },
                 SNAPSHOT => self.snapshot = snapshot(scan)?,
                 _ => scan.skip()?,
             },
@@ -300,8 +300,8 @@ impl<'a> Source<'a> {
             Slot::None => match member {
                 CONNECTOR => self.set_connector(text),
                 NAME => self.name = Cow::Borrowed(text),
-                SEQUENCE => self.sequence = Some(text),
-                SNAPSHOT => self.snapshot = snapshot_part(text),
+                SEQUENCE => self.sequence = Some(text.as_bytes()),
+                SNAPSHOT => self.snapshot = snapshot_part(text.as_bytes()),
                 _ => {}
             },
         }
@@ -315,9 +315,9 @@ impl<'a> Source<'a> {
             Slot::Number(slot) => *slot = value.integer(),
             Slot::Text(slot) => *slot = value.text(),
             Slot::None => match member {
-                CONNECTOR => self.set_connector(value.text().unwrap_or_default()),
+                CONNECTOR => self.set_connector_of(value),
                 NAME => self.name = Cow::Borrowed(value.text().unwrap_or_default()),
-                SEQUENCE => self.sequence = value.text(),
+                SEQUENCE => self.sequence = value.utf8(),
                 SNAPSHOT => self.snapshot = snapshot_of(value),
                 _ => {}
             },
@@ -365,7 +365,15 @@ impl<'a> Source<'a> {
     }
 
     fn set_connector(&mut self, name: &'a str) {
-        (self.connector_name, self.connector) = (name, Connector::parse(name));
+        (self.connector_name, self.connector) = (name, Connector::parse(name.as_bytes()));
+    }
+
+    #[inline]
+    fn set_connector_of(&mut self, name: Scalar<'a>) {
+        self.connector = Connector::parse(name.utf8().unwrap_or_default());
+        if self.connector == Connector::Other {
+            self.connector_name = name.text().unwrap_or_default();
+        }
     }
 
     /// Who the source says it is, where that can change under one name. MariaDB says 0 in snapshots: nobody.
@@ -502,7 +510,7 @@ fn plain<'a>(scan: &mut Scan<'a>) -> Scanned<Option<&'a str>> {
 fn snapshot(scan: &mut Scan<'_>) -> Scanned<SnapshotPart> {
     let from = scan.at();
     scan.skip()?;
-    Ok(snapshot_part(scan.since(from).trim_matches('"')))
+    Ok(snapshot_part(scan.since(from).trim_matches('"').as_bytes()))
 }
 
 fn snapshot_of(value: Scalar<'_>) -> SnapshotPart {
@@ -513,22 +521,26 @@ fn snapshot_of(value: Scalar<'_>) -> SnapshotPart {
     }
 }
 
-fn snapshot_part(text: &str) -> SnapshotPart {
+fn snapshot_part(text: &[u8]) -> SnapshotPart {
     match text {
-        "true" | "first" | "first_in_data_collection" => SnapshotPart::Full,
-        "last" | "last_in_data_collection" => SnapshotPart::FullLast,
-        "incremental" => SnapshotPart::Incremental,
+        b"true" | b"first" | b"first_in_data_collection" => SnapshotPart::Full,
+        b"last" | b"last_in_data_collection" => SnapshotPart::FullLast,
+        b"incremental" => SnapshotPart::Incremental,
         _ => SnapshotPart::None,
     }
 }
 
 /// Digits only, of at most 63 bits.
 fn decimal(text: &str) -> Option<i64> {
+    digits(text.as_bytes())
+}
+
+fn digits(text: &[u8]) -> Option<i64> {
     let digit = |byte: u8| byte.checked_sub(b'0').filter(|digit| *digit < 10).map(i64::from);
     if text.is_empty() {
         return None;
     }
-    text.bytes().try_fold(0_i64, |value, byte| value.checked_mul(10)?.checked_add(digit(byte)?))
+    text.iter().try_fold(0_i64, |value, byte| value.checked_mul(10)?.checked_add(digit(*byte)?))
 }
 
 /// The number behind the last dot.
@@ -538,13 +550,22 @@ fn file_number(file: &str) -> Option<i64> {
 
 /// PostgreSQL's pair `["last commit","lsn"]`; the first is null until a commit was seen. It is JSON inside a text, so that the
 /// quotes may be escaped.
-fn sequence(text: &str) -> Option<[u64; 2]> {
-    let (last_commit, lsn) = text.strip_prefix('[')?.strip_suffix(']')?.split_once(',')?;
-    let word = |text: &str| match text.trim_start_matches('\\').strip_prefix('"') {
-        Some(digits) => u64::try_from(decimal(digits.strip_suffix('"')?.trim_end_matches('\\'))?).ok(),
-        None => (text == "null").then_some(0),
-    };
-    Some([word(last_commit)?, word(lsn.trim_start())?])
+fn sequence(text: &[u8]) -> Option<[u64; 2]> {
+    let words = text.strip_prefix(b"[")?.strip_suffix(b"]")?;
+    let (last_commit, lsn) = words.split_at(words.iter().position(|byte| *byte == b',')?);
+    Some([word(last_commit)?, word(lsn.strip_prefix(b",")?.trim_ascii_start())?])
+}
+
+/// Digits between quotation marks, with or without backslashes.
+#[inline]
+fn word(text: &[u8]) -> Option<u64> {
+    if text == b"null" {
+        return Some(0);
+    }
+    let mark = text.iter().position(|byte| *byte != b'\\')?;
+    let number = text[mark..].strip_prefix(b"\"")?.strip_suffix(b"\"")?;
+    let escape = number.iter().rev().take_while(|byte| **byte == b'\\').count();
+    u64::try_from(digits(&number[..number.len() - escape])?).ok()
 }
 
 /// The error of a member that is none of its kind.

@@ -83,8 +83,8 @@ impl Values {
         Ok(())
     }
 
-    fn parsed<T>(&mut self, scan: &mut Scan<'_>, parse: impl Fn(&str) -> Scanned<T>) -> Scanned<T> {
-        parse(string(scan)?.text(&mut self.scratch)?)
+    fn parsed<T>(&mut self, scan: &mut Scan<'_>, parse: impl Fn(&[u8]) -> Scanned<T>) -> Scanned<T> {
+        parse(string(scan)?.text(&mut self.scratch)?.as_bytes())
     }
 
     fn decimal(&mut self, scan: &mut Scan<'_>, precision: u8, scale: i8) -> Scanned<i128> {

@@ -144,7 +144,7 @@ impl Target {
             Self::Decimal(precision, scale) => parsed::<Decimal128Type>(texts, |text| {
                 number(text, scale.cast_unsigned()).filter(|value| fits(*value, precision))
             }),
-            Self::Date => parsed::<Date32Type>(texts, |text| parse_date(text).map(|day| day.value)),
+            Self::Date => parsed::<Date32Type>(texts, |text| parse_date(text.as_bytes()).map(|day| day.value)),
             Self::Timestamp(unit) => parsed::<TimestampMicrosecondType>(texts, |text| instant(text, unit)),
             Self::String | Self::Binary => Arc::new(texts.clone()),
         }
@@ -262,7 +262,9 @@ fn instant(text: &str, unit: Option<Unit>) -> Option<i64> {
         return Some(clamp_micros(micros).value);
     }
     let midnight = |day: Clamped<i32>| i64::from(day.value) * DAY_MICROS;
-    parse_timestamp(text, false).map(|instant| instant.value).or_else(|| parse_date(text).map(midnight))
+    parse_timestamp(text.as_bytes(), false)
+        .map(|instant| instant.value)
+        .or_else(|| parse_date(text.as_bytes()).map(midnight))
 }
 
 #[cfg(test)]

@@ -95,12 +95,12 @@ mod tests {
     use crate::temporal::parse_timestamp;
 
     fn instant(zone: &str, wall: &str) -> i64 {
-        let wall = parse_timestamp(wall, false).unwrap().value;
+        let wall = parse_timestamp(wall.as_bytes(), false).unwrap().value;
         Zone::parse(zone).unwrap().instant(wall)
     }
 
     fn utc(text: &str) -> i64 {
-        parse_timestamp(text, true).unwrap().value
+        parse_timestamp(text.as_bytes(), true).unwrap().value
     }
 
     #[test]
