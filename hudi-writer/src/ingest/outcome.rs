@@ -134,6 +134,8 @@ pub struct TableCounters {
     pub failures: u64,
     /// Times that its partitions had to be read again.
     pub reloads: u64,
+    /// Requests that were made of the store, but for those of tries that failed.
+    pub requests: u64,
 }
 
 /// One table at this moment.

@@ -100,6 +100,12 @@ impl Ingest {
         self.readings.get(topic, partition).is_some()
     }
 
+    /// Whether something that was to be [drained](Self::drain) is not committed yet. What cannot be committed now is waited for no longer.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.tables.values().any(|fed| fed.drain)
+    }
+
     /// How many more commits may begin now.
     #[must_use]
     pub fn room(&self) -> usize {
