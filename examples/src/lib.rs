@@ -5,16 +5,20 @@ mod feed;
 mod format;
 mod options;
 mod places;
+mod pump;
 mod schemas;
 mod show;
+mod watch;
 
 pub use exit::{Failure, finish};
 pub use feed::{Fed, Feed, FeedSettings, MakeDecoder, OnBadMessage, ReplaySettings, Replayer, Route, Summary};
 pub use format::{Decoders, Format, FormatOptions};
 pub use options::{IndexOption, parse_property};
 pub use places::UrlTemplate;
+pub use pump::{Covers, Pump, PumpSettings, Routes, Source, Wants};
 pub use schemas::{NoSchema, Schemas};
 pub use show::{describe, print_jsonl, print_table};
+pub use watch::{Limits, Standing, Watch, serve};
 
 /// The README's example, compiled with the documentation's.
 #[cfg(doctest)]

@@ -5,9 +5,13 @@ mod bad_input;
 #[cfg(test)]
 mod programs;
 #[cfg(test)]
+mod pumps;
+#[cfg(test)]
 mod replays;
 #[cfg(test)]
 mod restored;
+#[cfg(test)]
+mod script;
 #[cfg(test)]
 mod shop;
 #[cfg(test)]

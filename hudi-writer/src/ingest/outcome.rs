@@ -145,6 +145,8 @@ pub struct TableReport {
     pub table: Arc<str>,
     /// How it fares.
     pub condition: Condition,
+    /// How often in a row its commits failed.
+    pub failures: u32,
     /// Changes that are not committed: decoded or not, under way or not.
     pub uncommitted_rows: usize,
     /// Bytes of memory that they and their messages take.
