@@ -1,5 +1,6 @@
 //! What the example programs share: the loop from messages to tables, and how programs end.
 
+pub mod config;
 mod exit;
 mod feed;
 mod format;
@@ -16,6 +17,8 @@ pub use format::{Decoders, Format, FormatOptions};
 pub use options::{IndexOption, parse_property};
 pub use places::UrlTemplate;
 pub use pump::{Covers, Pump, PumpSettings, Routes, Source, Wants};
+#[cfg(feature = "kafka")]
+pub use schemas::Registry;
 pub use schemas::{NoSchema, Schemas};
 pub use show::{describe, print_jsonl, print_table};
 pub use watch::{Limits, Standing, Watch, serve};

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use hudi_writer::Clock;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -11,25 +13,30 @@ use super::board::Watch;
 
 /// No request that is answered here is longer.
 const MAX_REQUEST_BYTES: usize = 8 * 1024;
+/// Who asks while so many do waits.
+const MAX_CONNECTIONS: usize = 64;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Answers until it is dropped.
 pub async fn serve(listener: TcpListener, watch: Arc<Watch>, clock: Arc<dyn Clock>) {
+    let mut answers = FuturesUnordered::new();
     loop {
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                let (watch, clock) = (Arc::clone(&watch), Arc::clone(&clock));
-                drop(tokio::spawn(async move {
-                    let answered = tokio::time::timeout(PATIENCE, answer(stream, &watch, &*clock)).await;
-                    tracing::trace!(?answered, "asked over HTTP");
-                }));
-            }
-            Err(error) => {
-                tracing::warn!(%error, "no connection for metrics");
-                clock.sleep(1_000).await;
+        tokio::select! {
+            Some(()) = answers.next(), if !answers.is_empty() => {}
+            accepted = listener.accept(), if answers.len() < MAX_CONNECTIONS => match accepted {
+                Ok((stream, _)) => answers.push(answer_in_time(stream, &watch, &*clock)),
+                Err(error) => {
+                    tracing::warn!(%error, "no connection for metrics");
+                    clock.sleep(1_000).await;
+                }
             }
         }
     }
+}
+
+async fn answer_in_time(stream: TcpStream, watch: &Watch, clock: &dyn Clock) {
+    let answered = tokio::time::timeout(PATIENCE, answer(stream, watch, clock)).await;
+    tracing::trace!(?answered, "asked over HTTP");
 }
 
 async fn answer(mut stream: TcpStream, watch: &Watch, clock: &dyn Clock) -> std::io::Result<()> {

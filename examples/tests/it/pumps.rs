@@ -1,6 +1,8 @@
 //! The loop from a broker to tables, by a script in place of a broker: partitions that come and go, topics and tables that change under
 //! it, and what cannot be written for a while.
 
+#![allow(clippy::disallowed_methods, reason = "tests that wait for a loop to turn")]
+
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::future::Future;

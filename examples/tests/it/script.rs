@@ -1,5 +1,7 @@
 //! [`Script`]: a source that does what a test says: topics in memory, a group that gives and takes.
 
+#![allow(clippy::disallowed_methods, reason = "a script waits by the machine's clock")]
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
