@@ -7,9 +7,13 @@ mod formats;
 #[cfg(test)]
 mod programs;
 #[cfg(test)]
+mod pumps;
+#[cfg(test)]
 mod replays;
 #[cfg(test)]
 mod restored;
+#[cfg(test)]
+mod script;
 #[cfg(test)]
 mod shop;
 #[cfg(test)]
