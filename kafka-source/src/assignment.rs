@@ -30,6 +30,8 @@ const PIECE_BYTES: u64 = 64 * 1024;
 pub enum Action {
     /// Answer to an assignment: fetch these, each from its offset.
     Assign(Vec<(TopicPartition, i64)>),
+    /// Fetch these, which are all that are being read, anew: each from its offset.
+    Reassign(Vec<(TopicPartition, i64)>),
     /// Answer to a revocation: fetch these no longer.
     Unassign(Vec<TopicPartition>),
     /// Tell the group how far the tables are: a courtesy to monitors.
@@ -251,6 +253,19 @@ impl Assignment {
                 held.committed = held.next;
             }
         }
+    }
+
+    /// Fetches everything anew that is being read, from where it is: a client library that failed to fetch a partition does not go on
+    /// with it by itself.
+    #[must_use]
+    pub fn fetch_anew(&self) -> Vec<Action> {
+        if self.reading().next().is_none() {
+            return vec![];
+        }
+        let at = |place: TopicPartition| Some((place.clone(), self.next_offset(&place)?));
+        let rests = self.reading().filter(|place| self.paused || self.held_back.contains(place)).collect::<Vec<_>>();
+        let pause = (!rests.is_empty()).then_some(Action::Pause(rests));
+        [Action::Reassign(self.reading().filter_map(at).collect())].into_iter().chain(pause).collect()
     }
 
     /// Pauses or resumes by what is in flight.

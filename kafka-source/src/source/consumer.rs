@@ -436,19 +436,18 @@ impl KafkaSource {
         let wanted = |place: &TopicPartition| Wanted { next: next.get(place).copied(), ..Wanted::default() };
         let starts = self.starts(&places, wanted).await?;
         self.recheck = false;
-        for start in starts {
+        for start in &starts {
             if let Why::Remade { wanted } = start.why {
                 // Offsets would go back: only an assignment does that.
                 let reason = format!("{} was made anew while it was read, up to offset {wanted}", start.place);
                 return Err(Error::Ended { reason });
             }
             self.assignment.skip_to(&start.place, start.at);
-            self.seek(&start)?;
-            if let Why::Gap { .. } = start.why {
-                self.hand_over_batch();
-                self.events.push_back(Event::Skipped(start));
-            }
         }
+        // librdkafka fetches the partition no more, and takes no other offset for it but in an assignment.
+        self.act(self.assignment.fetch_anew())?;
+        self.hand_over_batch();
+        self.events.extend(starts.into_iter().filter(|start| matches!(start.why, Why::Gap { .. })).map(Event::Skipped));
         Ok(())
     }
 
@@ -500,6 +499,11 @@ fn act(consumer: &BaseConsumer<Callbacks>, action: Action) -> Result<()> {
             let list = list(starts.iter().map(|(place, at)| (place, Offset::Offset(*at))))?;
             ("to begin", if eager { consumer.assign(&list) } else { consumer.incremental_assign(&list) })
         }
+        Action::Reassign(starts) => {
+            let list = list(starts.iter().map(|(place, at)| (place, Offset::Offset(*at))))?;
+            let add = || consumer.incremental_unassign(&list).and_then(|()| consumer.incremental_assign(&list));
+            ("to go on", if eager { consumer.assign(&list) } else { add() })
+        }
         Action::Unassign(_) if eager => ("to give up", consumer.unassign()),
         Action::Unassign(places) => ("to give up", consumer.incremental_unassign(&all(places)?)),
         Action::Pause(places) => ("to pause", consumer.pause(&all(places)?)),
@@ -516,7 +520,7 @@ fn act(consumer: &BaseConsumer<Callbacks>, action: Action) -> Result<()> {
             Ok(())
         }
         // The group waits for an answer that it cannot get any more.
-        Err(error) if matches!(action, Action::Assign(_) | Action::Unassign(_)) => {
+        Err(error) if matches!(action, Action::Assign(_) | Action::Reassign(_) | Action::Unassign(_)) => {
             Err(Error::Ended { reason: format!("{doing}: {error}") })
         }
         done => done.map_err(|source| Error::unavailable(doing, source)),

@@ -17,15 +17,23 @@ enum Step {
     /// The tables' checkpoints say where.
     Begin,
     /// A message comes, so far from where the partition is.
-    Message { partition: i32, ahead: i64, bytes: u64 },
+    Message {
+        partition: i32,
+        ahead: i64,
+        bytes: u64,
+    },
     /// The tables commit all of a partition, but the last few messages.
-    Commit { partition: i32, but: i64 },
+    Commit {
+        partition: i32,
+        but: i64,
+    },
     /// The group wants these back.
     Revoke(u8),
     /// These are lost.
     Lose(u8),
     /// What is drained will not be written by us.
     GiveUp,
+    FetchAnew,
 }
 
 #[derive(Debug, PartialEq)]
@@ -83,6 +91,10 @@ impl World {
             Step::Revoke(bits) => self.revoke(bits),
             Step::Lose(bits) => self.lose(bits),
             Step::GiveUp => self.give_up(),
+            Step::FetchAnew => {
+                let actions = self.assignment.fetch_anew();
+                self.act(actions);
+            }
         }
         self.check();
     }
@@ -163,6 +175,12 @@ impl World {
         for action in actions {
             match action {
                 Action::Assign(starts) => self.assigned(starts),
+                Action::Reassign(starts) => {
+                    let reading = self.ours.iter().filter(|(_, ours)| !ours.draining);
+                    let wanted: Vec<_> = reading.map(|(place, ours)| (place.clone(), ours.next)).collect();
+                    assert_eq!(starts, wanted, "{:?}", self.story);
+                    self.paused = false;
+                }
                 Action::Unassign(places) => self.unassigned(&places),
                 Action::Commit(offsets) => offsets.into_iter().for_each(|(place, offset)| self.told(&place, offset)),
                 Action::Pause(places) => {
@@ -246,6 +264,7 @@ fn every_short_story_ends_well() {
         Step::Revoke(0b11),
         Step::Lose(0b11),
         Step::GiveUp,
+        Step::FetchAnew,
     ];
     for story in 0..steps.len().pow(5) {
         // Nothing happens before an assignment.
@@ -275,7 +294,7 @@ impl Dice {
     fn step(&mut self) -> Step {
         let bits = u8::try_from(self.roll(8)).unwrap();
         let partition = i32::try_from(self.roll(3)).unwrap();
-        match self.roll(20) {
+        match self.roll(21) {
             0 | 1 => Step::Assign(bits),
             2 | 3 => Step::Begin,
             4..=11 => {
@@ -284,6 +303,7 @@ impl Dice {
             12..=15 => Step::Commit { partition, but: i64::try_from(self.roll(3)).unwrap() },
             16 | 17 => Step::Revoke(bits),
             18 => Step::Lose(bits),
+            19 => Step::FetchAnew,
             _ => Step::GiveUp,
         }
     }
