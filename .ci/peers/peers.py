@@ -105,7 +105,7 @@ class Programs:
         return done.stdout
 
     def command(self, entry, capture, table):
-        return [self.replay_bin, "--input", capture, "--format", "debezium-json", "--table", table, "--topic", entry["topic"],
+        return [self.replay_bin, "--input", capture, "--table", table, "--topic", entry["topic"],
                 *entry["arguments"]]
 
     def replay(self, entry, capture, table, *more):

@@ -2,7 +2,7 @@
 
 suite.json:
   "captures"      folder below the shared captures -> what a table's topic begins with
-  "dead_letters"  tables of which some messages cannot be rows
+  "formats"       the forms of captures that are not Debezium's JSON; Avro's schemas stand in the folder `schemas` of the capture
   "tables"        groups:
     {"capture": [...], "table": [...], "index": [...]?, "rows": [...]?,   every combination is a table; `made` are those of
                                                                           made.py, `examples` what this repository brings
@@ -20,7 +20,7 @@ import os
 import made
 from peers import REPO
 
-EXAMPLES = {"orders": ("examples/data/orders.jsonl.gz", "pg_dev_13.json.public.orders", ["--schema", "examples/data/orders.schema.json"])}
+EXAMPLES = {"orders": ("examples/data/orders.jsonl.gz", "pg_dev_13.json.public.orders", ["--format", "debezium-json", "--schema", "examples/data/orders.schema.json"])}
 
 
 def entries(suite, shared, work):
@@ -37,19 +37,20 @@ def _of_group(group, suite, shared, work):
                      *(["--commit-every-rows", str(rows)] if rows else [])]
         parts = [capture.replace("/", "-"), table, group.get("as"), index and index.replace(":", "-"), rows and f"{rows}rows"]
         path, topic, more = _input(capture, table, suite, shared, work)
-        own = {"--key", "--partition-immutable"} & set(arguments)
+        own = {"--key", "--partition-immutable", "--mode", "--resnapshot"} & set(arguments)
         yield {"name": ".".join(filter(None, parts)), "input": path, "topic": topic, "arguments": [*arguments, *more],
                "is_shared": capture in suite["captures"], "alike": None if own else f"{capture}.{table}",
-               "java": group.get("java", False) or "go_on" in group, "go_on": group.get("go_on"),
-               "has_dead_letters": table in suite["dead_letters"]}
+               "java": group.get("java", False) or "go_on" in group, "go_on": group.get("go_on")}
 
 
 def _input(capture, table, suite, shared, work):
     """The path of a table's capture, its topic, and the arguments it needs."""
     if capture == "made":
         path = os.path.join(work, f"{table}.jsonl")
-        return path if os.path.exists(path) else made.capture(table, work), made.topic(table), []
+        return path if os.path.exists(path) else made.capture(table, work), made.topic(table), ["--format", "debezium-json"]
     if capture == "examples":
         path, topic, arguments = EXAMPLES[table]
         return os.path.join(REPO, path), topic, [os.path.join(REPO, a) if "/" in a else a for a in arguments]
-    return os.path.join(shared, capture, "records.jsonl.gz"), f"{suite['captures'][capture]}.{table}", []
+    folder, form = os.path.join(shared, capture), suite["formats"].get(capture, "debezium-json")
+    schemas = ["--schemas", os.path.join(folder, "schemas")] if form.endswith("avro") else []
+    return os.path.join(folder, "records.jsonl.gz"), f"{suite['captures'][capture]}.{table}", ["--format", form, *schemas]

@@ -53,6 +53,17 @@ struct Lookalike {
     certain: bool,
 }
 
+/// What a value is that looks like the placeholder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Placeholder {
+    /// A value: the source sends all.
+    Value,
+    /// The placeholder.
+    NotSent,
+    /// The placeholder, but a value if the row is new.
+    MayBeNew,
+}
+
 /// What it means that an image lacks a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Absent {
@@ -290,19 +301,27 @@ impl<S> Images<S> {
         self.columns.iter().filter(read).count() < self.keys.len()
     }
 
-    /// Closes the open row. `absent` says what columns mean that it lacks; values that look like the placeholder were not
-    /// sent, if `not_sent` says that it stands for that here.
-    pub(crate) fn close(&mut self, absent: Absent, not_sent: bool) -> Result<(), DecodeError> {
+    /// Whether the open row has the placeholder where no value of the column can look so.
+    pub(crate) fn surely_lacks(&self) -> bool {
+        self.lookalikes.iter().any(|lookalike| lookalike.certain)
+    }
+
+    /// Closes the open row. `absent` says what columns mean that it lacks, `placeholder` what values are that look like it.
+    pub(crate) fn close(&mut self, absent: Absent, placeholder: Placeholder) -> Result<(), DecodeError> {
         let row = self.rows;
         for lookalike in self.lookalikes.drain(..) {
             let column = &mut self.columns[lookalike.column];
-            if not_sent {
-                column.not_sent(row);
-            } else if lookalike.certain {
-                return Err(DecodeError::Value {
-                    column: column.source_name.clone(),
-                    reason: "the placeholder for a value not sent stands where the source sends all values".to_owned(),
-                });
+            match placeholder {
+                Placeholder::NotSent => column.not_sent(row),
+                Placeholder::MayBeNew => column.unsent.push(row),
+                Placeholder::Value if lookalike.certain => {
+                    return Err(DecodeError::Value {
+                        column: column.source_name.clone(),
+                        reason: "the placeholder for a value not sent stands where the source sends all values"
+                            .to_owned(),
+                    });
+                }
+                Placeholder::Value => {}
             }
         }
         if self.open != Open::Whole {

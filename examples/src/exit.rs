@@ -46,6 +46,15 @@ impl From<kafka_source::Error> for Failure {
     }
 }
 
+impl From<crate::NoSchema> for Failure {
+    fn from(error: crate::NoSchema) -> Self {
+        match error {
+            crate::NoSchema::Later(reason) => Self::Failed(reason),
+            crate::NoSchema::Missing(failure) => failure,
+        }
+    }
+}
+
 impl From<cdc_decoders::DecodeError> for Failure {
     fn from(error: cdc_decoders::DecodeError) -> Self {
         Self::Failed(chain(&error))
@@ -59,7 +68,7 @@ impl From<std::io::Error> for Failure {
 }
 
 /// An error and what caused it, in one line.
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

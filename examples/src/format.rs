@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use arrow::datatypes::Schema;
 use cdc_decoders::debezium::{
     DebeziumAvro, DebeziumBuilder, DebeziumCloudEvents, DebeziumFlatAvro, DebeziumFlatJson, DebeziumJson,
     DeclaredSchema, Flattened, InAvro, KeyFormat, Tombstones,
@@ -9,12 +10,13 @@ use cdc_decoders::debezium::{
 use cdc_decoders::overrides::{HashKeys, Overrides};
 use cdc_decoders::{Decoder, Framing};
 use clap::{Args, ValueEnum};
-use hudi_writer::TableWriter;
+use serde::Deserialize;
 
-use crate::{Failure, Schemas};
+use crate::{Failure, FeedSettings, OnBadMessage, Schemas};
 
 /// The form of the messages.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Format {
     /// Debezium's envelope in JSON, with or without inline schema.
     DebeziumJson,
@@ -84,7 +86,7 @@ impl FormatOptions {
             overrides: Overrides::parse(rules, keys).map_err(|error| Failure::usage(error.to_string()))?,
         };
         // Settings that are none are told before anything is read.
-        decoders.decoder("", &[], None).map(|_| decoders)
+        decoders.decoder("", &[], None).map(|_| decoders).map_err(|failure| Failure::usage(failure.to_string()))
     }
 }
 
@@ -99,13 +101,8 @@ impl Decoders {
     ///
     /// # Errors
     /// Where a setting is none of the format's, or the table has columns that no decoder gives.
-    pub fn decoder(
-        &self,
-        topic: &str,
-        key: &[String],
-        writer: Option<&TableWriter>,
-    ) -> Result<Box<dyn Decoder>, Failure> {
-        let with = Told { decoders: self, topic, key, writer };
+    pub fn decoder(&self, topic: &str, key: &[String], columns: Option<&Schema>) -> Result<Box<dyn Decoder>, Failure> {
+        let with = Told { decoders: self, topic, key, columns };
         Ok(match self.format {
             Format::DebeziumJson => Box::new(with.told(DebeziumJson::builder(), none)?.build()?),
             Format::DebeziumAvro => Box::new(with.told(DebeziumAvro::builder(), avro)?.build()?),
@@ -116,12 +113,22 @@ impl Decoders {
     }
 }
 
+impl Decoders {
+    /// How messages of this form become changes: `key` in place of the messages' own key columns.
+    #[must_use]
+    pub fn into_feed(self, key: Vec<String>, on_bad: OnBadMessage) -> FeedSettings {
+        let (schemas, overrides) = (self.schemas.clone(), self.overrides.clone());
+        let decoders = Box::new(move |topic: &str, columns: Option<&Schema>| self.decoder(topic, &key, columns));
+        FeedSettings { decoders, schemas, overrides, on_bad }
+    }
+}
+
 /// What a decoder is told.
 struct Told<'a> {
     decoders: &'a Decoders,
     topic: &'a str,
     key: &'a [String],
-    writer: Option<&'a TableWriter>,
+    columns: Option<&'a Schema>,
 }
 
 /// A builder with a setting; or the builder as it was, where the setting is of another format.
@@ -139,8 +146,8 @@ impl Told<'_> {
         if let Some(schema) = &self.decoders.declared {
             builder = builder.declared(schema.clone());
         }
-        if let Some(columns) = self.writer.and_then(TableWriter::source_columns) {
-            builder = builder.known(&self.decoders.overrides.known(self.topic, &columns));
+        if let Some(columns) = self.columns {
+            builder = builder.known(&self.decoders.overrides.known(self.topic, columns));
         }
         for (name, value) in &self.decoders.settings {
             builder = match name.as_str() {

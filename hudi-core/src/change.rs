@@ -43,6 +43,9 @@ pub enum Op {
     Insert,
     /// The source updated the row.
     Update,
+    /// The source inserted or updated the row; nobody says which. Where a column counts as unsent, the image holds what its value is
+    /// if there is no row to take it from: the row is new then.
+    Upsert,
     /// The source deleted the row: the image holds the key, and what the source sent of the old row.
     Delete,
     /// The source's snapshot read the row, full or incremental. Judged by arrival: its position lies.
@@ -57,7 +60,7 @@ impl Op {
     pub const fn letter(self) -> &'static str {
         match self {
             Self::Insert => "c",
-            Self::Update => "u",
+            Self::Update | Self::Upsert => "u",
             Self::Delete => "d",
             Self::Snapshot => "r",
             Self::Truncate => "t",

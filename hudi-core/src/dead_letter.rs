@@ -3,6 +3,8 @@
 //! Ours alone, no part of Hudi's format: one JSON line a message in `.hoodie/.cdc/dead_letters/<instant>.jsonl`, written
 //! before the commit that it is named after completes. A letter holds row values: it is never printed in a log.
 
+use std::fmt;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
@@ -36,6 +38,39 @@ pub struct Original {
     pub value: Option<Vec<u8>>,
     /// Names and bytes of the headers.
     pub headers: Vec<(String, Option<Vec<u8>>)>,
+}
+
+/// Messages that are kept until what came of them is committed.
+pub trait Originals: fmt::Debug + Send + Sync {
+    /// The message that stood there, if it is one of these.
+    fn original(&self, origin: &Origin) -> Option<Original>;
+
+    /// Bytes of memory that they take, about.
+    fn memory_bytes(&self) -> usize;
+}
+
+/// What a message takes beside its key, value and headers, about.
+const MESSAGE_BYTES: usize = 160;
+
+/// For a few messages: each is looked at.
+impl Originals for Vec<Original> {
+    fn original(&self, origin: &Origin) -> Option<Original> {
+        self.iter().find(|kept| kept.origin == *origin).cloned()
+    }
+
+    fn memory_bytes(&self) -> usize {
+        self.iter().map(Original::memory_bytes).sum()
+    }
+}
+
+impl Original {
+    /// Bytes of memory that it takes, about.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        let length = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or(0, Vec::len);
+        let headers: usize = self.headers.iter().map(|(name, value)| MESSAGE_BYTES + name.len() + length(value)).sum();
+        MESSAGE_BYTES + length(&self.key) + length(&self.value) + headers
+    }
 }
 
 /// A message that could not become a row.

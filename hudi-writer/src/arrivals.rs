@@ -8,69 +8,75 @@ use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, Int64Array};
 use arrow::datatypes::Int64Type;
-use hudi_core::change::{ChangeBatch, Op, OrderKind};
+use hudi_core::change::{ChangeBatch, Op};
 use hudi_core::checkpoint::{Checkpoint, Verdict};
 
 use crate::error::{Error, Result};
 
 /// The batch with an order for every new change of the stream. `before` is the checkpoint before the batch, `checkpoint` counts on.
 ///
-/// Positions and arrivals are not compared with one another: a source that changes from one to the other is refused.
+/// Positions and arrivals are not compared with one another: a source that changes from one to the other is refused. Only a
+/// delete may tell no position where others do, as it may come as nothing but a key: it is judged by arrival, and has none.
 pub(crate) fn with_arrivals<'a>(
     batch: &'a ChangeBatch,
     verdicts: &[Verdict],
     before: &Checkpoint,
     checkpoint: &mut Checkpoint,
 ) -> Result<Cow<'a, ChangeBatch>> {
-    if batch.order_kind() == OrderKind::Text {
-        return Ok(Cow::Borrowed(batch));
-    }
-    let told_before = told_positions(before, &batch.source);
-    // A truncate without a position says nothing where rows have one.
-    let is_numbered = |op: Op| op != Op::Snapshot && !(op == Op::Truncate && told_before);
-    let is_new = |row: &usize| verdicts[*row] == Verdict::New && is_numbered(batch.ops[*row]);
-    let orders = batch.orders.as_primitive::<Int64Type>();
-    let lacks = |row: &usize| is_new(row) && orders.is_null(*row);
+    let is_new = |row: usize| verdicts[row] == Verdict::New && batch.ops[row] != Op::Snapshot;
+    let tells = |row: usize| is_new(row) && batch.orders.is_valid(row);
+    let told_before = told_order(before, &batch.source);
     if !told_before {
-        refuse_below_arrivals(batch, before, orders, &is_new)?;
-    }
-    if orders.null_count() == 0 || !(0..orders.len()).any(|row| lacks(&row)) {
-        return Ok(Cow::Borrowed(batch));
-    }
-    if told_before {
-        let what = format!("changes of `{}` that tell no position in its log, after such that did", batch.source);
-        return Err(Error::refused(what, "they would count as older: let the connector send it (add.fields)"));
-    }
-    let mut number = |row: usize| {
-        if !lacks(&row) {
-            return orders.is_valid(row).then(|| orders.value(row));
+        refuse_below_arrivals(batch, before, &tells)?;
+        if (0..batch.num_rows()).any(tells) {
+            checkpoint.sources.entry(batch.source.to_string()).or_default().ordered = true;
         }
-        checkpoint.arrivals += 1;
-        i64::try_from(checkpoint.arrivals).ok()
+    }
+    let Some(orders) = batch.orders.as_primitive_opt::<Int64Type>().filter(|orders| orders.null_count() > 0) else {
+        return Ok(Cow::Borrowed(batch));
     };
-    let numbered: Int64Array = (0..orders.len()).map(&mut number).collect();
+    let mut told = told_before;
+    let mut number = |row: usize| {
+        told |= tells(row);
+        match batch.ops[row] {
+            _ if !is_new(row) || orders.is_valid(row) => Ok(orders.is_valid(row).then(|| orders.value(row))),
+            Op::Delete | Op::Truncate if told => Ok(None),
+            _ if told => Err(untold(batch, row)),
+            _ => {
+                checkpoint.arrivals += 1;
+                Ok(i64::try_from(checkpoint.arrivals).ok())
+            }
+        }
+    };
+    let numbered = (0..orders.len()).map(&mut number).collect::<Result<Int64Array>>()?;
     Ok(Cow::Owned(ChangeBatch { orders: Arc::new(numbered), ..batch.clone() }))
 }
 
-/// Whether a change of the source told its position.
-fn told_positions(before: &Checkpoint, source: &str) -> bool {
-    let marks = before.sources.get(source).into_iter().flat_map(|state| state.marks.values());
-    marks.into_iter().any(|mark| mark.mark.is_some())
+/// Whether a change of the source told what orders it.
+fn told_order(before: &Checkpoint, source: &str) -> bool {
+    before
+        .sources
+        .get(source)
+        .is_some_and(|state| state.ordered || state.marks.values().any(|mark| mark.mark.is_some()))
+}
+
+fn untold(batch: &ChangeBatch, row: usize) -> Error {
+    let what = format!(
+        "{}, a change of `{}` that tells no position in its log, after such that did",
+        batch.origin(row),
+        batch.source
+    );
+    Error::refused(what, "it would count as older: let the connector send it (add.fields)")
 }
 
 /// Refuses positions of a source whose changes were numbered so far, as far as they are no greater than those numbers.
-fn refuse_below_arrivals(
-    batch: &ChangeBatch,
-    before: &Checkpoint,
-    orders: &Int64Array,
-    is_new: &dyn Fn(&usize) -> bool,
-) -> Result<()> {
+fn refuse_below_arrivals(batch: &ChangeBatch, before: &Checkpoint, tells: &dyn Fn(usize) -> bool) -> Result<()> {
+    let Some(orders) = batch.orders.as_primitive_opt::<Int64Type>() else { return Ok(()) };
     if before.arrivals == 0 || !before.topics.contains_key(&*batch.topic) {
         return Ok(());
     }
     let arrivals = i64::try_from(before.arrivals).unwrap_or(i64::MAX);
-    let below = |row: &usize| is_new(row) && orders.is_valid(*row) && orders.value(*row) <= arrivals;
-    match (0..orders.len()).find(below) {
+    match (0..orders.len()).find(|row| tells(*row) && orders.value(*row) <= arrivals) {
         Some(row) => {
             let what = format!("a position in the log of `{}`, {}", batch.source, batch.origin(row));
             Err(Error::refused(

@@ -116,7 +116,7 @@ impl Images {
                 }
                 Op::Update if !last_was_found => continue,
                 Op::Insert | Op::Snapshot if lacks(changes, change) => told.unfilled.push(change),
-                Op::Update | Op::Insert | Op::Snapshot => {
+                Op::Update | Op::Upsert | Op::Insert | Op::Snapshot => {
                     is_new[change as usize] = true;
                     if let Some(number) = self.wanted(change) {
                         equal[number].push(Equal::New { change });

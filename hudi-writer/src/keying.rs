@@ -146,7 +146,8 @@ fn told_by_image(batch: &ChangeBatch, refused: &mut BTreeMap<usize, String>) -> 
         Op::Insert | Op::Snapshot | Op::Truncate => Some(""),
         Op::Delete if is_whole(row) => Some(""),
         Op::Update if has_old_image(row) => Some("").filter(|_| is_whole(row - 1)),
-        Op::Delete | Op::Update => {
+        Op::Upsert if is_whole(row) => Some(""),
+        Op::Delete | Op::Update | Op::Upsert => {
             refused.insert(row, NO_KEY.to_owned());
             None
         }

@@ -185,7 +185,8 @@ impl Planner<'_> {
         let small = slices.iter().filter(|slice| slice.size_bytes() < self.target_file_bytes);
         let mut files = self.open(small.map(|slice| (partition.as_str(), slice)).collect()).await?;
         let masks: Vec<&BooleanBuffer> = self.changes.unsent.iter().flatten().collect();
-        let is_whole = |row: &u32| masks.iter().all(|mask| !mask.value(*row as usize));
+        let is_new = |row: &u32| self.changes.ops[*row as usize] == Op::Upsert;
+        let is_whole = |row: &u32| is_new(row) || masks.iter().all(|mask| !mask.value(*row as usize));
         let (whole, unfilled): (Vec<u32>, Vec<u32>) = rows.into_iter().partition(is_whole);
         let inserts = whole.into_iter().map(|image| RowWrite { image, overrides: Box::default() }).collect();
         self.placing().in_small_files(&partition, inserts, &mut files)?;

@@ -1,9 +1,11 @@
 //! [`TableWriter`]: the façade. Changes go in, commits come out, each with the position in the source that it reaches.
 
-use arrow::array::{Array, BooleanArray};
+use std::borrow::Cow;
+
+use arrow::array::{Array, BooleanArray, new_null_array};
 use arrow::datatypes::{FieldRef, Schema};
 use hudi_core::change::{ChangeBatch, Op, OrderKind, Origin, columns};
-use hudi_core::checkpoint::{Checkpoint, Judged, MAX_EPOCH, Verdict, WentBack};
+use hudi_core::checkpoint::{Checkpoint, Judged, MAX_EPOCH, PartitionPosition, Verdict, WentBack};
 use hudi_core::dead_letter::{DeadLetter, Original, Stage};
 use hudi_core::key::KeySpec;
 use hudi_core::properties::TableProperties;
@@ -144,11 +146,11 @@ impl TableWriter {
         batch.validate().map_err(format)?;
         self.refuse_doubles(batch)?;
         let batch = &*with_table_types(batch)?;
+        let batch = &*self.in_table_order(batch);
         let mut checkpoint = self.positions.checkpoint.clone();
         let judged = checkpoint.judge(batch, self.session.parts.settings.on_source_went_back).map_err(went_back)?;
         let verdicts = &judged.verdicts;
-        let before = &self.positions.checkpoint;
-        let batch = &*with_arrivals(batch, verdicts, before, &mut checkpoint)?;
+        let batch = &*with_arrivals(batch, verdicts, &self.positions.checkpoint, &mut checkpoint)?;
         let settled = self.settle(batch, verdicts)?;
         let batch = settled.as_ref().map_or(batch, |settled| &*settled.batch);
         let Keyed { keys, partitions, refused } = self.keys_of(batch, &judged)?;
@@ -219,11 +221,26 @@ impl TableWriter {
         }
     }
 
+    /// What orders the table's rows, once it has columns.
+    fn ordered_by(&self) -> Option<OrderKind> {
+        let order = self.session.columns.as_ref()?.field_with_name(columns::ORDER).ok()?;
+        OrderKind::of(order.data_type())
+    }
+
+    /// Changes that tell no order at all fit every table.
+    fn in_table_order<'a>(&self, batch: &'a ChangeBatch) -> Cow<'a, ChangeBatch> {
+        match self.ordered_by() {
+            Some(kind) if kind != batch.order_kind() && batch.orders.null_count() == batch.num_rows() => {
+                let orders = new_null_array(&kind.data_type(), batch.num_rows());
+                Cow::Owned(ChangeBatch { orders, ..batch.clone() })
+            }
+            _ => Cow::Borrowed(batch),
+        }
+    }
+
     fn refuse_another_order(&self, batch: &ChangeBatch) -> Result<()> {
-        let Some(table) = &self.session.columns else { return Ok(()) };
-        let ordered_by = table.field_with_name(columns::ORDER).ok().and_then(|f| OrderKind::of(f.data_type()));
-        let kind = batch.order_kind();
-        if ordered_by != Some(kind) {
+        let (ordered_by, kind) = (self.ordered_by(), batch.order_kind());
+        if self.session.columns.is_some() && ordered_by != Some(kind) {
             let what = format!("changes of `{}`, whose positions are {kind:?}", batch.source);
             return Err(Error::refused(what, format!("the table is ordered by {ordered_by:?}, for its whole life")));
         }
@@ -252,6 +269,22 @@ impl TableWriter {
     /// Notes that the messages of a partition below `next` need no more attention: they were skipped.
     pub fn advance(&mut self, topic: &str, partition: i32, next: i64) {
         self.positions.checkpoint.advance(topic, partition, next);
+    }
+
+    /// Notes that a topic of this name was made anew: offsets of this partition begin again, at `next`. What the table has of the old one
+    /// stays. To be committed before changes of the new one are written.
+    pub fn begin_anew(&mut self, topic: &str, partition: i32, next: i64) {
+        let topic = self.positions.checkpoint.topics.entry(topic.to_owned()).or_default();
+        let mut anew = PartitionPosition::default();
+        anew.next = next;
+        topic.partitions.insert(partition, anew);
+    }
+
+    /// Notes by what a topic that feeds the table is told from another one of its name.
+    pub fn identify(&mut self, topic: &str, id: &str) {
+        if let Some(topic) = self.positions.checkpoint.topics.get_mut(topic) {
+            topic.id = Some(id.to_owned());
+        }
     }
 
     /// Keeps a message that could not become a row: it is written with the next commit.

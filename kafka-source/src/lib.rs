@@ -29,12 +29,13 @@
 //! Always: [`capture`](CaptureReader) (files of records), [`Messages`] (many messages, few allocations), [`offsets`] (where to begin),
 //! [`assignment`] (what is ours, in flight, or to be given up), [`settings`](Settings).
 //!
-//! By feature, each alone: `rdkafka` (a consumer; `ssl`, `ssl-vendored`, `sasl` and `msk-iam` add what its brokers may want), `registry`
+//! By feature, each alone: `rdkafka` (a consumer; `ssl` and `msk-iam` add what its brokers may want), `registry`
 //! (schemas), `lambda` (events that AWS Lambda is called with).
 
 pub mod assignment;
 mod capture;
 mod error;
+mod event;
 #[cfg(feature = "lambda")]
 pub mod lambda;
 mod messages;
@@ -50,6 +51,7 @@ pub mod source;
 
 pub use capture::{CaptureReader, CapturedHeader, CapturedRecord};
 pub use error::{Error, Result};
-pub use messages::Messages;
+pub use event::{Event, Lag};
+pub use messages::{KeptMessages, Messages, original};
 pub use partition::TopicPartition;
 pub use settings::{Settings, Topics};

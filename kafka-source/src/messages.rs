@@ -1,12 +1,13 @@
-//! [`Messages`]: many messages with their bytes in one place.
+//! [`Messages`]: many messages with their bytes in one place; and [`KeptMessages`], which are found by where they stood.
 //!
 //! A source that yields thousands of messages a second allocates for a batch of them, not for each. Decoders take them as
 //! [`Message`]s that borrow from here. Nothing here looks into keys and values.
 
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use cdc_decoders::{Header, Message};
+use hudi_core::dead_letter::{Original, Originals};
 
 /// Messages in the order in which they came, of one topic or several.
 #[derive(Debug, Clone, Default)]
@@ -16,6 +17,14 @@ pub struct Messages {
     entries: Vec<Entry>,
     headers: Vec<HeaderEntry>,
     topics: Vec<Arc<str>>,
+}
+
+/// Messages that are kept until what came of them is committed.
+#[derive(Debug, Default)]
+pub struct KeptMessages {
+    messages: Messages,
+    /// By topic, partition and offset; made when the first is looked for, which is seldom.
+    order: OnceLock<Vec<usize>>,
 }
 
 /// Where a message came from.
@@ -61,6 +70,14 @@ impl Messages {
     #[must_use]
     pub fn size_bytes(&self) -> usize {
         self.bytes.len()
+    }
+
+    /// Bytes of memory that they take.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        self.bytes.capacity()
+            + self.entries.capacity() * size_of::<Entry>()
+            + self.headers.capacity() * size_of::<HeaderEntry>()
     }
 
     /// Appends a copy of a message.
@@ -133,6 +150,54 @@ impl Messages {
             self.topics.push(Arc::from(topic));
             self.topics.len() - 1
         })
+    }
+}
+
+impl From<Messages> for KeptMessages {
+    fn from(messages: Messages) -> Self {
+        Self { messages, order: OnceLock::new() }
+    }
+}
+
+impl KeptMessages {
+    fn place(&self, at: usize) -> (&str, i32, i64) {
+        let entry = &self.messages.entries[at];
+        (&self.messages.topics[entry.topic], entry.partition, entry.offset)
+    }
+
+    fn sorted(&self) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..self.messages.len()).collect();
+        order.sort_by_key(|at| self.place(*at));
+        order
+    }
+}
+
+impl Originals for KeptMessages {
+    fn original(&self, origin: &hudi_core::change::Origin) -> Option<Original> {
+        let wanted = (&*origin.topic, origin.partition, origin.offset);
+        let order = self.order.get_or_init(|| self.sorted());
+        let found = order.binary_search_by(|at| self.place(*at).cmp(&wanted)).ok()?;
+        let headers = self.messages.headers();
+        self.messages.get(order[found], &headers).map(|message| original(&message))
+    }
+
+    fn memory_bytes(&self) -> usize {
+        self.messages.memory_bytes()
+    }
+}
+
+/// A message, owned, as it came.
+#[must_use]
+pub fn original(message: &Message<'_>) -> Original {
+    let owned = |bytes: Option<&[u8]>| bytes.map(<[u8]>::to_vec);
+    let origin =
+        hudi_core::change::Origin { topic: message.topic.into(), partition: message.partition, offset: message.offset };
+    Original {
+        origin,
+        timestamp_ms: message.timestamp_ms,
+        key: owned(message.key),
+        value: owned(message.value),
+        headers: message.headers.iter().map(|h| (h.name.to_owned(), owned(h.value))).collect(),
     }
 }
 
@@ -209,6 +274,22 @@ mod tests {
         assert_eq!(messages.get(2, &headers), Some(pushed[2]));
         assert_eq!(messages.get(4, &headers), None);
         assert_eq!((messages.len(), messages.topics.len(), messages.size_bytes()), (4, 2, 7));
+    }
+
+    #[test]
+    fn kept_messages_are_found_by_where_they_stood() {
+        let headers = [Header { name: "a", value: Some(b"1") }, Header { name: "a", value: None }];
+        let kept = [message("u", 7, &headers), message("t", 9, &[]), message("t", 2, &headers[1..])];
+        let mut messages = Messages::default();
+        kept.iter().for_each(|message| messages.push(message));
+        let found = KeptMessages::from(messages);
+        assert!(found.memory_bytes() > 0);
+        for message in &kept {
+            let wanted = original(message);
+            assert_eq!(found.original(&wanted.origin), Some(wanted));
+        }
+        let nowhere = hudi_core::change::Origin { topic: "t".into(), partition: 3, offset: 7 };
+        assert_eq!(found.original(&nowhere), None);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use hudi_core::change::ChangeBatch;
 
 use super::avro_plan::{EnvelopePlan, KeyPlan, Learnt, MemberKind, Schemas, Top, ValuePlan};
-use super::buffer::Buffer;
+use super::buffer::{Buffer, left_to_the_buffer};
 use super::envelope;
 use super::event::{Event, Read, in_value, wanted};
 use super::image::{Held, RowImage, Take};
@@ -116,21 +116,7 @@ impl Decoder for DebeziumAvro {
         self.registered.learn(id, schema)
     }
 
-    fn flush(&mut self) -> Result<Option<ChangeBatch>, DecodeError> {
-        self.buffer.flush()
-    }
-
-    fn buffered_rows(&self) -> usize {
-        self.buffer.rows()
-    }
-
-    fn buffered_bytes(&self) -> usize {
-        self.buffer.bytes
-    }
-
-    fn clamped(&self) -> u64 {
-        self.buffer.clamped()
-    }
+    left_to_the_buffer!();
 }
 
 /// The schemas that were learnt, and messages whose schemas are among them.

@@ -148,3 +148,25 @@ impl Buffer {
         self.topic.clamped() + self.parked.values().map(Topic::clamped).sum::<u64>()
     }
 }
+
+/// What every decoder leaves to its buffer.
+macro_rules! left_to_the_buffer {
+    () => {
+        fn flush(&mut self) -> Result<Option<ChangeBatch>, DecodeError> {
+            self.buffer.flush()
+        }
+
+        fn buffered_rows(&self) -> usize {
+            self.buffer.rows()
+        }
+
+        fn buffered_bytes(&self) -> usize {
+            self.buffer.bytes
+        }
+
+        fn clamped(&self) -> u64 {
+            self.buffer.clamped()
+        }
+    };
+}
+pub(crate) use left_to_the_buffer;

@@ -5,7 +5,7 @@
 
 use hudi_core::change::{ChangeBatch, Op};
 
-use super::buffer::Buffer;
+use super::buffer::{Buffer, left_to_the_buffer};
 use super::envelope::{self, Guess, Image, Name};
 use super::event::{in_value, wanted};
 use super::json::{Members, operation};
@@ -76,21 +76,7 @@ impl Decoder for DebeziumCloudEvents {
         buffer.decode(message, control, |buffer| buffer.take_cloud_event(message, value, attributes))
     }
 
-    fn flush(&mut self) -> Result<Option<ChangeBatch>, DecodeError> {
-        self.buffer.flush()
-    }
-
-    fn buffered_rows(&self) -> usize {
-        self.buffer.rows()
-    }
-
-    fn buffered_bytes(&self) -> usize {
-        self.buffer.bytes
-    }
-
-    fn clamped(&self) -> u64 {
-        self.buffer.clamped()
-    }
+    left_to_the_buffer!();
 }
 
 const DATA: u8 = 0;

@@ -8,7 +8,7 @@ use super::buffer::Buffer;
 use super::changes::fingerprint;
 use super::envelope;
 use super::image::{RowImage, Take};
-use super::rows::Absent;
+use super::rows::{Absent, Placeholder};
 use super::source::{Connector, Source};
 use crate::decoder::{Decoded, Message};
 use crate::error::{DecodeError, Part};
@@ -56,14 +56,18 @@ impl<K: RowImage, V: RowImage> Event<'_, '_, K, V> {
     }
 
     /// Whether a value may be missing with the placeholder in its place (see [`super::unavailable`]).
-    fn leaves_out(&self) -> bool {
+    fn placeholder(&self) -> Placeholder {
         match (self.source.connector, self.op) {
-            (Connector::Postgres | Connector::Other, Op::Insert) => {
-                self.message.headers.is_empty() || self.message.header(OLD_KEY).is_some()
+            (_, Op::Snapshot | Op::Truncate) => Placeholder::Value,
+            (Connector::Postgres | Connector::Other, Op::Insert)
+                if !self.message.headers.is_empty() && self.message.header(OLD_KEY).is_none() =>
+            {
+                Placeholder::Value
             }
             // A flattened row may not tell its connector.
-            (Connector::Postgres | Connector::Oracle | Connector::Other, Op::Insert | Op::Update | Op::Delete) => true,
-            _ => false,
+            (Connector::Postgres | Connector::Oracle | Connector::Other, Op::Upsert) => Placeholder::MayBeNew,
+            (Connector::Postgres | Connector::Oracle | Connector::Other, _) => Placeholder::NotSent,
+            _ => Placeholder::Value,
         }
     }
 
@@ -81,7 +85,7 @@ impl<K: RowImage, V: RowImage> Event<'_, '_, K, V> {
     /// tell what it was. PostgreSQL without REPLICA IDENTITY FULL sends no `before` with updates, and with deletes one that
     /// holds the type's default wherever it knows nothing.
     fn tells_the_old_key(&self, columns: &[String]) -> Result<(), DecodeError> {
-        if !matches!(self.op, Op::Update | Op::Delete) {
+        if !matches!(self.op, Op::Update | Op::Upsert | Op::Delete) {
             return Ok(());
         }
         for column in columns {
@@ -133,9 +137,9 @@ impl Buffer {
         }
         match event.op {
             Op::Delete => self.delete(event)?,
-            Op::Update if overridden => self.update(event)?,
+            Op::Update | Op::Upsert if overridden => self.update(event)?,
             Op::Update if self.tells_rows_by_image() && event.before.is_some() => self.replace(event)?,
-            Op::Insert | Op::Update | Op::Snapshot => self.upsert(event)?,
+            Op::Insert | Op::Update | Op::Upsert | Op::Snapshot => self.upsert(event)?,
             Op::Truncate => self.truncate(event)?,
         }
         self.bytes += self.topic.rows.plain_bytes();
@@ -192,7 +196,7 @@ impl Buffer {
         if self.topic.rows.lacks_a_key() {
             return Err(wanted("a delete does not tell all columns of the key"));
         }
-        self.topic.rows.close(Absent::NotSent, event.leaves_out())?;
+        self.topic.rows.close(Absent::NotSent, event.placeholder())?;
         self.bytes += ROW_BYTES;
         let fingerprint = event.fingerprint(Op::Delete, event.before.as_ref());
         self.changes.push(event.message, event.source, Op::Delete, fingerprint)
@@ -245,10 +249,15 @@ impl Buffer {
         event: &Event<'_, '_, impl RowImage, V>,
         after: &V,
     ) -> Result<(), DecodeError> {
-        self.topic.rows.close(event.absent, event.leaves_out())?;
+        // What no value looks like is not that of a new row.
+        let (op, placeholder) = match (event.op, event.placeholder()) {
+            (Op::Upsert, Placeholder::MayBeNew) if self.topic.rows.surely_lacks() => (Op::Update, Placeholder::NotSent),
+            told => told,
+        };
+        self.topic.rows.close(event.absent, placeholder)?;
         self.bytes += after.memory_bytes() + ROW_BYTES;
-        let fingerprint = event.fingerprint(event.op, Some(after));
-        self.changes.push(event.message, event.source, event.op, fingerprint)
+        let fingerprint = event.fingerprint(op, Some(after));
+        self.changes.push(event.message, event.source, op, fingerprint)
     }
 
     /// A row that holds nothing. One that tells of a row contradicts itself, and too much would be lost by believing it.
@@ -256,7 +265,7 @@ impl Buffer {
         if event.before.is_some() || event.after.is_some() {
             return Err(wanted("want no row in a truncate event"));
         }
-        self.topic.rows.close(Absent::Null, false)?;
+        self.topic.rows.close(Absent::Null, Placeholder::Value)?;
         self.bytes += ROW_BYTES;
         self.changes.push(event.message, event.source, Op::Truncate, event.fingerprint(Op::Truncate, None))
     }

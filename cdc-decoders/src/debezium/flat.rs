@@ -152,7 +152,7 @@ impl<'a> Told<'a> {
         match self.op {
             None if snapshot != SnapshotPart::None => Ok(Some(Op::Snapshot)),
             None if message.header(OLD_KEY).is_some() => Ok(Some(Op::Insert)),
-            None => Ok(Some(Op::Update)),
+            None => Ok(Some(Op::Upsert)),
             Some(envelope::TRUNCATE) => Err(DecodeError::Unsupported {
                 what: "a flattened truncate".to_owned(),
                 why: "the transform drops these, and what is left of one does not tell what it emptied",
@@ -180,7 +180,7 @@ impl Buffer {
         let (before, after, read) =
             if deleted { (Some(row), None, Read::Before) } else { (None, Some(row), Read::After) };
         // The image is the whole row, but with MongoDB.
-        let partial = op == Op::Update && source.connector == Connector::Mongo;
+        let partial = matches!(op, Op::Update | Op::Upsert) && source.connector == Connector::Mongo;
         let absent = if partial { Absent::NotSent } else { Absent::Null };
         let event = Event { message, source: &source, op, key, before, after, read, absent };
         let decoded = self.apply(&event)?;

@@ -8,7 +8,7 @@ use hudi_core::change::ChangeBatch;
 
 use super::avro::{Opened, OpenedKey, Registered};
 use super::avro_plan::ValuePlan;
-use super::buffer::Buffer;
+use super::buffer::{Buffer, left_to_the_buffer};
 use super::event::{in_value, wanted};
 use super::flat::{FlatRow, Hints, Told};
 use super::image::Take;
@@ -100,21 +100,7 @@ impl Decoder for DebeziumFlatAvro {
         self.registered.learn(id, schema)
     }
 
-    fn flush(&mut self) -> Result<Option<ChangeBatch>, DecodeError> {
-        self.buffer.flush()
-    }
-
-    fn buffered_rows(&self) -> usize {
-        self.buffer.rows()
-    }
-
-    fn buffered_bytes(&self) -> usize {
-        self.buffer.bytes
-    }
-
-    fn clamped(&self) -> u64 {
-        self.buffer.clamped()
-    }
+    left_to_the_buffer!();
 }
 
 impl Buffer {

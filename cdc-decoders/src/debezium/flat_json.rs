@@ -4,7 +4,7 @@
 
 use hudi_core::change::ChangeBatch;
 
-use super::buffer::Buffer;
+use super::buffer::{Buffer, left_to_the_buffer};
 use super::envelope;
 use super::event::{in_value, wanted};
 use super::flat::{FlatRow, Hints, Told};
@@ -86,21 +86,7 @@ impl Decoder for DebeziumFlatJson {
         buffer.decode(message, || control(message), |buffer| buffer.take_flat(message, hints))
     }
 
-    fn flush(&mut self) -> Result<Option<ChangeBatch>, DecodeError> {
-        self.buffer.flush()
-    }
-
-    fn buffered_rows(&self) -> usize {
-        self.buffer.rows()
-    }
-
-    fn buffered_bytes(&self) -> usize {
-        self.buffer.bytes
-    }
-
-    fn clamped(&self) -> u64 {
-        self.buffer.clamped()
-    }
+    left_to_the_buffer!();
 }
 
 impl Buffer {

@@ -7,7 +7,7 @@
 
 use hudi_core::change::{ChangeBatch, Op};
 
-use super::buffer::Buffer;
+use super::buffer::{Buffer, left_to_the_buffer};
 use super::envelope::{self, Image, MEMBERS, Seen};
 use super::event::{Event, Read, in_value, wanted};
 use super::mongo::DocumentChange;
@@ -96,21 +96,7 @@ impl Decoder for DebeziumJson {
         self.buffer.decode(message, || envelope::control(value), |buffer| buffer.take_envelope(message, value))
     }
 
-    fn flush(&mut self) -> Result<Option<ChangeBatch>, DecodeError> {
-        self.buffer.flush()
-    }
-
-    fn buffered_rows(&self) -> usize {
-        self.buffer.rows()
-    }
-
-    fn buffered_bytes(&self) -> usize {
-        self.buffer.bytes
-    }
-
-    fn clamped(&self) -> u64 {
-        self.buffer.clamped()
-    }
+    left_to_the_buffer!();
 }
 
 impl Buffer {

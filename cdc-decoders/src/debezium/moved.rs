@@ -10,7 +10,7 @@ use arrow::compute::take;
 use arrow::datatypes::{Field, Schema};
 use arrow::error::ArrowError;
 
-use super::rows::{Absent, Rows};
+use super::rows::{Absent, Placeholder, Rows};
 use crate::error::DecodeError;
 
 /// The other keys of the buffered rows.
@@ -61,7 +61,7 @@ impl Moved {
             keys.clear_open();
             return Ok(());
         }
-        keys.close(Absent::Null, false)?;
+        keys.close(Absent::Null, Placeholder::Value)?;
         self.at.push(row);
         Ok(())
     }

@@ -18,7 +18,7 @@ use super::value::Values;
 use crate::avro;
 use crate::columns::Column;
 use crate::error::{DecodeError, Part};
-pub(crate) use crate::images::Absent;
+pub(crate) use crate::images::{Absent, Placeholder};
 use crate::images::{ImageColumn, Images};
 use crate::scan::{Fault, Scan, Token};
 
@@ -272,10 +272,14 @@ impl Rows {
         self.images.lacks_a_key()
     }
 
-    /// Closes the open row. `absent` says what columns mean that it lacks; values that look like the placeholder were not
-    /// sent, if `not_sent` says that it stands for that here.
-    pub(crate) fn close(&mut self, absent: Absent, not_sent: bool) -> Result<(), DecodeError> {
-        self.images.close(absent, not_sent)
+    /// Whether the open row has the placeholder where no value of the column can look so.
+    pub(crate) fn surely_lacks(&self) -> bool {
+        self.images.surely_lacks()
+    }
+
+    /// Closes the open row. `absent` says what columns mean that it lacks, `placeholder` what values are that look like it.
+    pub(crate) fn close(&mut self, absent: Absent, placeholder: Placeholder) -> Result<(), DecodeError> {
+        self.images.close(absent, placeholder)
     }
 
     /// The closed rows, and for each column the rows that did not send it; empty afterwards. Columns of which only nulls were
@@ -299,7 +303,7 @@ mod tests {
 
     fn push(rows: &mut Rows, json: &str) -> Result<(), DecodeError> {
         rows.begin();
-        let done = read(rows, json).and_then(|()| rows.close(Absent::NotSent, true));
+        let done = read(rows, json).and_then(|()| rows.close(Absent::NotSent, Placeholder::NotSent));
         if done.is_err() {
             rows.roll_back();
         }

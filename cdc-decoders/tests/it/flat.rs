@@ -96,13 +96,13 @@ fn rows_are_changes_and_what_the_transform_added_is_no_column() {
 }
 
 #[test]
-fn without_anything_added_a_row_is_a_whole_update_judged_by_arrival() {
+fn without_anything_added_a_row_is_whole_new_or_not_and_judged_by_arrival() {
     let mut decoder = plain();
     add(&mut decoder, ID, Some(r#"{"id":1,"a":"x"}"#));
     add(&mut decoder, ID, Some(r#"{"id":1,"b":2}"#));
     add(&mut decoder, ID, None);
     let batch = flush(&mut decoder);
-    assert_eq!(batch.ops, [Op::Update, Op::Update, Op::Delete]);
+    assert_eq!(batch.ops, [Op::Upsert, Op::Upsert, Op::Delete]);
     // The second image has no such column any more: null, not unsent.
     assert_eq!([row(&batch, 0), row(&batch, 1), row(&batch, 2)], ["id=1 a=x b=null", "id=1 a=null b=2", "id=1"]);
     assert_eq!((orders(&batch), batch.positions), (vec![None; 3], vec![None; 3]));
@@ -618,7 +618,7 @@ fn flattened_records_are_changes_too() {
     let batch = flush(&mut decoder);
     let rows: Vec<_> = (0..8).map(|i| row(&batch, i)).collect();
     assert_eq!(rows, ["id=1 a=x", "id=1 a=null", "id=1 a=y", "id=1", "id=2", "id=3", "id=4", "id=5 a=z"]);
-    let ops = [Op::Snapshot, Op::Insert, Op::Update, Op::Delete, Op::Delete, Op::Delete, Op::Delete, Op::Update];
+    let ops = [Op::Snapshot, Op::Insert, Op::Update, Op::Delete, Op::Delete, Op::Delete, Op::Delete, Op::Upsert];
     assert_eq!((batch.rows.num_columns(), &batch.ops[..]), (2, &ops[..]));
     assert_eq!(orders(&batch), [None, Some(31), Some(32), Some(33), None, None, None, None]);
     assert_eq!(batch.positions[2], Some(StreamPosition([12, 32, 0])));
@@ -755,7 +755,7 @@ fn less(envelopes: Stream, lost: Lost) -> Stream {
         }
         if lost.rows && change.op != Op::Delete {
             // Only the row behind a changed key is told apart.
-            change.op = if change.other_key.is_some() { Op::Insert } else { Op::Update };
+            change.op = if change.other_key.is_some() { Op::Insert } else { Op::Upsert };
         }
         if lost.rows || (lost.deletes && change.op == Op::Delete) {
             (change.order, change.ts_ms) = (None, None);

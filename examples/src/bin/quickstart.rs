@@ -4,10 +4,14 @@
 use std::io::stdout;
 use std::process::ExitCode;
 
-use cdc_decoders::Decoder;
 use cdc_decoders::debezium::{DebeziumJson, DeclaredSchema};
+use cdc_decoders::overrides::Overrides;
 use clap::Parser;
-use examples::{Failure, Given, Pipeline, TableTemplate, describe, finish, print_table};
+use examples::{
+    Failure, FeedSettings, OnBadMessage, ReplaySettings, Replayer, Route, Schemas, Summary, describe, finish,
+    print_table,
+};
+use hudi_writer::ingest::TableTemplate;
 use hudi_writer::{NewTable, ReadOptions, Table, TableWriter, check_table};
 use kafka_source::{CaptureReader, CapturedRecord};
 
@@ -15,6 +19,7 @@ use kafka_source::{CaptureReader, CapturedRecord};
 const CAPTURE: &[u8] = include_bytes!("../../data/orders.jsonl.gz");
 /// Their schema, as Debezium would write it inline.
 const SCHEMA: &str = include_str!("../../data/orders.schema.json");
+const TOPIC: &str = "pg_dev_13.json.public.orders";
 /// Changes of one commit.
 const COMMIT_EVERY_ROWS: usize = 1000;
 
@@ -32,18 +37,7 @@ async fn main() -> ExitCode {
 }
 
 async fn quickstart(place: &str) -> Result<(), Failure> {
-    let table = TableTemplate { table: NewTable::new("orders", ["id"]), given: Given::default() };
-    let decoder = |_: Option<&TableWriter>| -> Result<Box<dyn Decoder>, Failure> {
-        Ok(Box::new(DebeziumJson::builder().declared(DeclaredSchema::from_json(SCHEMA)?).build()?))
-    };
-    let mut pipeline =
-        Pipeline::open(TableWriter::builder(place), table, decoder).await?.commit_every_rows(COMMIT_EVERY_ROWS);
-    let mut capture = CaptureReader::from_reader("the embedded capture", CAPTURE)?;
-    let mut record = CapturedRecord::default();
-    while capture.read_next(&mut record)? {
-        pipeline.feed(std::mem::take(&mut record)).await?;
-    }
-    let done = pipeline.finish().await?;
+    let done = replay(place).await?;
     show(place).await?;
     match done.commits {
         0 => println!("Nothing to do: all of it was in the table already."),
@@ -51,6 +45,28 @@ async fn quickstart(place: &str) -> Result<(), Failure> {
     }
     println!("The table is in {place}");
     Ok(())
+}
+
+async fn replay(place: &str) -> Result<Summary, Failure> {
+    let schema = DeclaredSchema::from_json(SCHEMA)?;
+    let feed = FeedSettings {
+        decoders: Box::new(move |_, _| Ok(Box::new(DebeziumJson::builder().declared(schema.clone()).build()?))),
+        schemas: Schemas::None,
+        overrides: Overrides::default(),
+        on_bad: OnBadMessage::DeadLetter,
+    };
+    let template = TableTemplate::new(TableWriter::builder(place), NewTable::new("orders", ["id"]));
+    let route = (TOPIC.to_owned(), Route { table: place.to_owned(), template });
+    let settings = ReplaySettings { commit_every_rows: COMMIT_EVERY_ROWS, ..ReplaySettings::default() };
+    let mut replayer = Replayer::open(settings, feed, [route]).await?;
+    let mut capture = CaptureReader::from_reader("the embedded capture", CAPTURE)?;
+    let mut record = CapturedRecord::default();
+    while capture.read_next(&mut record)? {
+        replayer.feed(&record.as_message(&record.headers())).await?;
+    }
+    let (mut done, failures) = replayer.finish().await?;
+    failures.into_iter().next().map_or(Ok(()), |(_, failure)| Err(failure))?;
+    Ok(done.remove(TOPIC).unwrap_or_default())
 }
 
 async fn show(place: &str) -> Result<(), Failure> {

@@ -11,9 +11,10 @@ use std::process::ExitCode;
 use cdc_decoders::Decoded;
 use clap::{Args, Parser, ValueEnum};
 use examples::{
-    Decoders, Failure, FormatOptions, Given, IndexOption, OnBadMessage, Pipeline, Summary, TableTemplate, UrlTemplate,
+    Decoders, Failure, FormatOptions, IndexOption, OnBadMessage, ReplaySettings, Replayer, Route, Summary, UrlTemplate,
     finish, parse_property,
 };
+use hudi_writer::ingest::{Given, TableTemplate};
 use hudi_writer::{
     ForeignPending, Mode, NewTable, OnSchemaConflict, SecondSnapshot, SourceWentBack, TableWriter, WriterSettings,
 };
@@ -68,9 +69,9 @@ struct Arguments {
     /// where all of them are there.
     #[arg(long = "resnapshot", default_value = "keep")]
     on_second_snapshot: OnSecondSnapshot,
-    /// What becomes of changes; for a table's whole life.
-    #[arg(long, default_value = "upsert")]
-    mode: ModeOption,
+    /// What becomes of changes; for a table's whole life. Default: upsert.
+    #[arg(long)]
+    mode: Option<ModeOption>,
     /// What is done with a column that comes to mean something else than the table's of its name.
     #[arg(long, default_value = "stop")]
     on_schema_conflict: SchemaConflict,
@@ -169,12 +170,13 @@ async fn main() -> ExitCode {
 
 async fn replay(arguments: Arguments) -> Result<(), Failure> {
     let decoders = arguments.format.decoders()?;
-    let tables = tables(&arguments, &decoders)?;
-    let mut pipelines = BTreeMap::new();
-    for (topic, table) in &tables {
-        pipelines.insert(topic.clone(), pipeline(&arguments, &decoders, topic, table).await?);
-    }
-    let (summaries, failures) = feed(&arguments, pipelines).await?;
+    let tables = tables(&arguments, &decoders).await?;
+    let on_bad = if arguments.stop_on_bad_message { OnBadMessage::Stop } else { OnBadMessage::DeadLetter };
+    let rows = arguments.commit_every_rows.map_or(usize::MAX, |rows| rows as usize);
+    let replay = ReplaySettings { commit_every_rows: rows, ..ReplaySettings::default() };
+    let routes = tables.iter().map(|(topic, table)| (topic.clone(), route(&arguments, table)));
+    let replayer = Replayer::open(replay, decoders.into_feed(arguments.key.clone(), on_bad), routes).await?;
+    let (summaries, failures) = feed(&arguments, &tables, replayer).await?;
     let clamped: u64 = summaries.values().map(|summary| summary.clamped).sum();
     if clamped > 0 {
         eprintln!("{clamped} dates and times outside the years 1 to 9999 were moved to the ends of that range");
@@ -185,40 +187,31 @@ async fn replay(arguments: Arguments) -> Result<(), Failure> {
     failed(failures)
 }
 
-/// Feeds each topic's pipeline to the end of the capture. One that fails is left behind, the others go on.
+/// What was done, by topic, and what failed.
+type Ended = (BTreeMap<String, Summary>, Vec<(String, Failure)>);
+
+/// Feeds the tables to the end of the capture. One that fails is left behind, the others go on.
 async fn feed(
     arguments: &Arguments,
-    mut pipelines: BTreeMap<String, Pipeline>,
-) -> Result<(BTreeMap<String, Summary>, Vec<(String, Failure)>), Failure> {
+    tables: &BTreeMap<String, String>,
+    mut replayer: Replayer,
+) -> Result<Ended, Failure> {
     let mut reader = CaptureReader::open(&arguments.input)?;
-    let (mut progress, mut messages, mut failures) = (Progress::new(), 0, vec![]);
-    while !pipelines.is_empty() {
-        let mut record = CapturedRecord::default();
-        if !reader.read_next(&mut record)? {
-            break;
+    let mut record = CapturedRecord::default();
+    let (mut progress, mut messages) = (Progress::new(), 0);
+    while !replayer.is_over() && reader.read_next(&mut record)? {
+        if tables.contains_key(&record.topic) {
+            replayer.feed(&record.as_message(&record.headers())).await?;
+            messages += 1;
+            progress.report(messages);
         }
-        let Some(pipeline) = pipelines.get_mut(&record.topic) else { continue };
-        let topic = record.topic.clone();
-        if let Err(failure) = pipeline.feed(record).await {
-            pipelines.remove(&topic);
-            failures.push((topic, failure));
-        }
-        messages += 1;
-        progress.report(messages);
     }
     progress.clear();
     if messages == 0 {
-        let topics: Vec<&String> = pipelines.keys().collect();
+        let topics: Vec<&String> = tables.keys().collect();
         return Err(Failure::failed(format!("{}: no message of {topics:?}", arguments.input.display())));
     }
-    let mut summaries = BTreeMap::new();
-    for (topic, pipeline) in pipelines {
-        match pipeline.finish().await {
-            Ok(summary) => drop(summaries.insert(topic, summary)),
-            Err(failure) => failures.push((topic, failure)),
-        }
-    }
-    Ok((summaries, failures))
+    replayer.finish().await
 }
 
 /// The only failure; or one that tells of all.
@@ -234,28 +227,35 @@ fn failed(mut failures: Vec<(String, Failure)>) -> Result<(), Failure> {
 }
 
 /// The topics and the tables that they go to.
-fn tables(arguments: &Arguments, decoders: &Decoders) -> Result<BTreeMap<String, String>, Failure> {
-    let topics = || topics(arguments, decoders);
+async fn tables(arguments: &Arguments, decoders: &Decoders) -> Result<BTreeMap<String, String>, Failure> {
+    let topics = topics(arguments, decoders).await?;
     match &arguments.target {
-        Target { table: Some(table), .. } => Ok(BTreeMap::from([(the_topic(topics()?)?, table.clone())])),
-        Target { tables: Some(template), .. } => template.urls(&topics()?),
+        Target { table: Some(table), .. } => Ok(BTreeMap::from([(the_topic(topics)?, table.clone())])),
+        Target { tables: Some(template), .. } => template.urls(&topics),
         Target { .. } => Err(Failure::usage("want --table or --tables")),
     }
 }
 
-async fn pipeline(arguments: &Arguments, decoders: &Decoders, topic: &str, table: &str) -> Result<Pipeline, Failure> {
-    let builder = TableWriter::builder(table).settings(settings(arguments));
-    let make = |writer: Option<&TableWriter>| decoders.decoder(topic, &arguments.key, writer);
-    let mut pipeline = Pipeline::open(builder, template(arguments, table), make)
-        .await?
-        .schemas(decoders.schemas.clone())
-        .overrides(decoders.overrides.clone())
-        .commit_every_rows(arguments.commit_every_rows.map_or(usize::MAX, |rows| rows as usize));
-    pipeline.reads_only(topic)?;
-    if arguments.stop_on_bad_message {
-        pipeline = pipeline.on_bad_message(OnBadMessage::Stop);
-    }
-    Ok(pipeline)
+/// The table at a place.
+fn route(arguments: &Arguments, place: &str) -> Route {
+    let name = place.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
+    let mut table = NewTable::new(name, &arguments.key).partition_by(&arguments.partition_by);
+    table.partition_immutable = arguments.partition_immutable;
+    table.index = arguments.index.map(|index| index.0);
+    table.mode = match arguments.mode.unwrap_or(ModeOption::Upsert) {
+        ModeOption::Upsert => Mode::Upsert,
+        ModeOption::Soft => Mode::SoftDelete,
+        ModeOption::History => Mode::History,
+    };
+    table.properties.clone_from(&arguments.properties);
+    let given = Given {
+        key: !arguments.key.is_empty(),
+        partition_by: !arguments.partition_by.is_empty(),
+        index: arguments.index.is_some(),
+        mode: arguments.mode.is_some(),
+    };
+    let builder = TableWriter::builder(place).settings(settings(arguments));
+    Route { table: place.to_owned(), template: TableTemplate::new(builder, table).given(given) }
 }
 
 fn last_line(
@@ -302,28 +302,8 @@ fn settings(arguments: &Arguments) -> WriterSettings {
     }
 }
 
-fn template(arguments: &Arguments, table: &str) -> TableTemplate {
-    let name = table.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
-    let mut table = NewTable::new(name, &arguments.key).partition_by(&arguments.partition_by);
-    table.partition_immutable = arguments.partition_immutable;
-    table.index = arguments.index.map(|index| index.0);
-    table.mode = match arguments.mode {
-        ModeOption::Upsert => Mode::Upsert,
-        ModeOption::Soft => Mode::SoftDelete,
-        ModeOption::History => Mode::History,
-    };
-    table.properties.clone_from(&arguments.properties);
-    let given = Given {
-        key: !arguments.key.is_empty(),
-        partition_by: !arguments.partition_by.is_empty(),
-        index: arguments.index.is_some(),
-        mode: arguments.mode != ModeOption::Upsert,
-    };
-    TableTemplate { table, given }
-}
-
 /// The topics to read: the one named, or all that hold rows.
-fn topics(arguments: &Arguments, decoders: &Decoders) -> Result<Vec<String>, Failure> {
+async fn topics(arguments: &Arguments, decoders: &Decoders) -> Result<Vec<String>, Failure> {
     if let Some(topic) = &arguments.topic {
         return Ok(vec![topic.clone()]);
     }
@@ -333,7 +313,8 @@ fn topics(arguments: &Arguments, decoders: &Decoders) -> Result<Vec<String>, Fai
     while reader.read_next(&mut record)? {
         if has_rows.get(&record.topic).is_none_or(|has_rows| !has_rows) {
             let mut decoder = decoders.decoder(&record.topic, &arguments.key, None)?;
-            let decoded = decoders.schemas.decode(&mut *decoder, &record)?;
+            let headers = record.headers();
+            let decoded = decoders.schemas.decode(&mut *decoder, &record.as_message(&headers)).await?;
             has_rows.insert(record.topic.clone(), !matches!(decoded, Ok(Decoded::Skipped(_))));
         }
     }

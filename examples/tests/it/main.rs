@@ -3,11 +3,17 @@
 #[cfg(test)]
 mod bad_input;
 #[cfg(test)]
+mod formats;
+#[cfg(test)]
 mod programs;
+#[cfg(test)]
+mod pumps;
 #[cfg(test)]
 mod replays;
 #[cfg(test)]
 mod restored;
+#[cfg(test)]
+mod script;
 #[cfg(test)]
 mod shop;
 #[cfg(test)]

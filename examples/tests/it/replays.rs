@@ -5,9 +5,10 @@ use std::path::Path;
 
 use arrow::array::AsArray;
 use cdc_decoders::debezium::DeclaredSchema;
-use examples::{Decoders, Failure, Format, Given, OnBadMessage, Pipeline, Schemas, Summary, TableTemplate};
+use examples::{Decoders, Failure, Format, OnBadMessage, ReplaySettings, Replayer, Route, Schemas, Summary};
 use futures::TryStreamExt;
 use hudi_core::change::{Op, columns};
+use hudi_writer::ingest::{Given, TableTemplate};
 use hudi_writer::{
     Index, NewTable, ReadOptions, SecondSnapshot, SourceWentBack, Table, TableWriter, WriterSettings, check_table,
 };
@@ -48,50 +49,69 @@ impl Default for Replay {
 }
 
 impl Replay {
-    pub(crate) async fn open(&self, folder: &Path) -> Result<Pipeline, Failure> {
+    async fn open(&self, folder: &Path, topic: &str) -> Result<Replayer, Failure> {
         let mut table = NewTable::new("replayed", &self.key).partition_by(&self.partition_by);
         table.index = Some(self.index);
         let given =
             Given { key: !self.key.is_empty(), partition_by: !self.partition_by.is_empty(), index: true, mode: true };
-        let decoders = Decoders::new(self.format, self.declared.clone(), self.schemas.clone());
-        let decoder = |writer: Option<&TableWriter>| decoders.decoder("", &self.key, writer);
         let settings = WriterSettings {
             on_source_went_back: self.on_source_went_back,
             on_second_snapshot: self.on_second_snapshot,
             ..WriterSettings::default()
         };
-        let builder = TableWriter::builder(folder.to_str().unwrap()).settings(settings);
-        let pipeline = Pipeline::open(builder, TableTemplate { table, given }, decoder).await?;
-        let pipeline = pipeline.schemas(self.schemas.clone());
-        Ok(pipeline.commit_every_rows(self.commit_every_rows).on_bad_message(self.on_bad))
+        let place = folder.to_str().unwrap();
+        let template = TableTemplate::new(TableWriter::builder(place).settings(settings), table).given(given);
+        let decoders = Decoders::new(self.format, self.declared.clone(), self.schemas.clone());
+        let route = (topic.to_owned(), Route { table: place.to_owned(), template });
+        let replay = ReplaySettings { commit_every_rows: self.commit_every_rows, ..ReplaySettings::default() };
+        Replayer::open(replay, decoders.into_feed(self.key.clone(), self.on_bad), [route]).await
     }
 
     /// From where the table's checkpoint says, to the end.
     pub(crate) async fn run(&self, folder: &Path, records: &[CapturedRecord]) -> Result<Summary, Failure> {
-        let mut pipeline = self.open(folder).await?;
+        let mut replayer = self.open(folder, &topic_of(folder, records).await).await?;
         for record in records {
-            pipeline.feed(record.clone()).await?;
+            replayer.feed(&record.as_message(&record.headers())).await?;
         }
-        pipeline.finish().await
+        end(replayer).await
     }
 
     /// To the end, by processes that die after each commit.
     pub(crate) async fn run_with_restarts(&self, folder: &Path, records: &[CapturedRecord]) -> usize {
+        let topic = &records[0].topic;
         for restarts in 0.. {
-            let mut pipeline = self.open(folder).await.unwrap();
+            let mut replayer = self.open(folder, topic).await.unwrap();
             let mut left = records.iter();
             for record in left.by_ref() {
-                pipeline.feed(record.clone()).await.unwrap();
-                if pipeline.summary().commits > 0 {
+                replayer.feed(&record.as_message(&record.headers())).await.unwrap();
+                if replayer.summary(topic).commits > 0 {
                     break;
                 }
             }
             if left.len() == 0 {
-                pipeline.finish().await.unwrap();
+                end(replayer).await.unwrap();
                 return restarts;
             }
         }
         unreachable!()
+    }
+}
+
+/// The topic that the records are of; without any, the one that fed the table.
+async fn topic_of(folder: &Path, records: &[CapturedRecord]) -> String {
+    if let Some(record) = records.first() {
+        return record.topic.clone();
+    }
+    let writer = TableWriter::builder(folder.to_str().unwrap()).open().await.unwrap();
+    writer.committed().topics.keys().next().unwrap().clone()
+}
+
+/// What was done to the one table.
+pub(crate) async fn end(replayer: Replayer) -> Result<Summary, Failure> {
+    let (mut summaries, mut failures) = replayer.finish().await?;
+    match failures.pop() {
+        Some((_, failure)) => Err(failure),
+        None => Ok(summaries.pop_first().unwrap().1),
     }
 }
 

@@ -4,12 +4,18 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch};
+use cdc_decoders::overrides::Overrides;
 use cdc_decoders::{DecodeError, Decoded, Decoder, Message};
-use examples::{Failure, Given, Pipeline, TableTemplate};
+use examples::{Failure, FeedSettings, OnBadMessage, ReplaySettings, Replayer, Route, Schemas};
 use futures::TryStreamExt;
 use hudi_core::change::{ChangeBatch, Op, SnapshotPart, StreamPosition};
+use hudi_writer::ingest::TableTemplate;
 use hudi_writer::{NewTable, ReadOptions, Table, TableWriter, check_table};
 use kafka_source::CapturedRecord;
+
+use crate::replays::end;
+
+const TOPIC: &str = "shop.events";
 
 /// Says what each message is: `t`, `c` or `u`, with the id of its row; a batch for each kind of key.
 #[derive(Default)]
@@ -39,7 +45,7 @@ impl Decoder for Letters {
         let ids: ArrayRef = Arc::new(ids.collect::<Int64Array>());
         let offsets: Vec<i64> = changes.iter().map(|(.., offset)| *offset).collect();
         Ok(Some(ChangeBatch {
-            topic: "shop.events".into(),
+            topic: TOPIC.into(),
             source: "shop".into(),
             identity: None,
             run: None,
@@ -70,18 +76,24 @@ impl Decoder for Letters {
 
 /// Feeds messages, each a letter; a capital one has a key.
 async fn feed(folder: &Path, letters: &str, commit_every_rows: usize) -> Result<(), Failure> {
-    let table = NewTable::new("t", Vec::<String>::new());
-    let template = TableTemplate { table, given: Given::default() };
-    let builder = TableWriter::builder(folder.to_str().unwrap());
-    let pipeline = Pipeline::open(builder, template, |_| Ok(Box::new(Letters::default()))).await?;
-    let mut pipeline = pipeline.commit_every_rows(commit_every_rows);
+    let place = folder.to_str().unwrap();
+    let template = TableTemplate::new(TableWriter::builder(place), NewTable::new("t", Vec::<String>::new()));
+    let settings = FeedSettings {
+        decoders: Box::new(|_, _| Ok(Box::new(Letters::default()))),
+        schemas: Schemas::None,
+        overrides: Overrides::default(),
+        on_bad: OnBadMessage::DeadLetter,
+    };
+    let route = (TOPIC.to_owned(), Route { table: place.to_owned(), template });
+    let replay = ReplaySettings { commit_every_rows, ..ReplaySettings::default() };
+    let mut replayer = Replayer::open(replay, settings, [route]).await?;
     for (offset, letter) in (0..).zip(letters.chars()) {
         let key = letter.is_uppercase().then(|| b"key".to_vec());
         let value = Some(letter.to_lowercase().to_string().into_bytes());
-        let topic = "shop.events".to_owned();
-        pipeline.feed(CapturedRecord { topic, offset, key, value, ..CapturedRecord::default() }).await?;
+        let record = CapturedRecord { topic: TOPIC.to_owned(), offset, key, value, ..CapturedRecord::default() };
+        replayer.feed(&record.as_message(&[])).await?;
     }
-    pipeline.finish().await.map(drop)
+    end(replayer).await.map(drop)
 }
 
 /// The ids in the table, and its key.

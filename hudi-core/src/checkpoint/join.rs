@@ -68,6 +68,7 @@ impl SourceState {
         self.epoch = ours.epoch;
         self.began.clone_from(&ours.began);
         self.truncated_at.clone_from(&ours.truncated_at);
+        self.ordered |= ours.ordered;
         if ours.identity != before.identity {
             self.identity.clone_from(&ours.identity);
         }

@@ -87,6 +87,9 @@ pub struct SourceState {
     /// Who the source said last that it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity: Option<String>,
+    /// Changes of its log told what orders them: those that do not are judged by arrival, and not counted.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub ordered: bool,
     /// The source's last truncate that is in the table.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub truncated_at: Option<TruncatedAt>,
@@ -263,6 +266,11 @@ impl Checkpoint {
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's form")]
 const fn is_zero(number: &u8) -> bool {
     *number == 0
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's form")]
+const fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 #[cfg(test)]

@@ -191,7 +191,7 @@ impl<'a> Folder<'a> {
         } else if !is_whole && self.lacks_columns(change) {
             match state.image {
                 Some(image) => self.fill_from(state, image, change),
-                None if is_removed => state.overrides.clear(),
+                None if is_removed || op == Op::Upsert => state.overrides.clear(),
                 None => return false,
             }
             state.image = Some(RowRef::Change(change));

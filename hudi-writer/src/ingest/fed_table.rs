@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use hudi_core::change::ChangeBatch;
 
+use super::attempt::Anew;
 use super::due::Why;
 use super::letters::LetterLimit;
 use super::outcome::{Condition, TableCounters};
 use super::places::{ByPartition, TopicPartition};
 use super::settings::{IngestSettings, Triggers};
 use super::template::TableTemplate;
-use super::work::{Held, Size, Span, Work, earlier, spans_of};
+use super::work::{Held, Size, Span, Work, earlier, founding_key, spans_of};
 use crate::writer::TableWriter;
 
 /// What a table does.
@@ -66,8 +67,12 @@ pub(super) struct FedTable {
     pub(super) first: ByPartition<i64>,
     /// Partitions that must be read again, with where.
     pub(super) reloading: ByPartition<Option<i64>>,
+    /// Partitions of topics that were made anew, until the table says so.
+    pub(super) anew: Vec<Anew>,
     pub(super) failures: u32,
     pub(super) drain: bool,
+    /// The next turn is the last for now: positions are told, and that all has come.
+    pub(super) concludes: bool,
     /// Since when there are positions to tell that no change carries.
     pub(super) lag_since_ms: Option<i64>,
     pub(super) letters: LetterLimit,
@@ -91,8 +96,10 @@ impl FedTable {
             known: ByPartition::default(),
             first: ByPartition::default(),
             reloading: ByPartition::default(),
+            anew: vec![],
             failures: 0,
             drain: false,
+            concludes: false,
             lag_since_ms: None,
             letters: LetterLimit::default(),
             newest_source_ms: None,
@@ -206,6 +213,14 @@ impl FedTable {
         }
     }
 
+    /// Where nothing said yet what the table is, and these changes do, it waits no longer.
+    pub(super) fn wake_for(&mut self, batch: &ChangeBatch) {
+        let waits = matches!(self.state, State::Resting { .. }) && self.failures == 0;
+        if waits && founding_key(batch, &self.template.table).is_some() {
+            self.state = State::Ready;
+        }
+    }
+
     pub(super) fn set_held(&mut self, held: Held, now_ms: i64) {
         let is_any = held != Held::default();
         self.held_since_ms = is_any.then(|| self.held_since_ms.unwrap_or(now_ms));
@@ -232,6 +247,9 @@ impl FedTable {
         let waited_ms = self.waiting_since_ms().map(|since| now_ms - since);
         let lagged_ms = self.lag_since_ms.map_or(0, |since| now_ms - since);
         let is_told_late = lag >= settings.checkpoint_messages || lagged_ms >= settings.checkpoint_age_ms;
+        if self.concludes {
+            return Some(Why::Drain);
+        }
         let Some(waited_ms) = waited_ms else { return (lag > 0 && is_told_late).then_some(Why::Positions) };
         let reasons = [
             (self.drain, Why::Drain),
@@ -251,7 +269,7 @@ impl FedTable {
                 left.spans.insert(place, span);
             }
         }
-        (self.work, self.writer, self.drain) = (left, None, false);
+        (self.work, self.writer, self.drain, self.concludes) = (left, None, false, false);
         self.state = State::Stopped { reason };
     }
 

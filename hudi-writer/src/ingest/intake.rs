@@ -8,9 +8,9 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use hudi_core::change::ChangeBatch;
-use hudi_core::dead_letter::{DeadLetter, Original};
+use hudi_core::dead_letter::{DeadLetter, Originals};
 
-use super::attempt::{Landed, two_topics};
+use super::attempt::{Anew, Landed, two_topics};
 use super::fed_table::{FedTable, Reading};
 use super::letters::told;
 use super::places::{ByPartition, TopicPartition};
@@ -57,6 +57,8 @@ pub struct Ingest {
     pub(super) running: FuturesUnordered<BoxFuture<'static, Landed>>,
     pub(super) paused: BTreeSet<TopicPartition>,
     pub(super) is_full: bool,
+    /// By what topics are told from others of their names.
+    pub(super) identities: BTreeMap<Arc<str>, Arc<str>>,
 }
 
 impl fmt::Debug for Ingest {
@@ -85,6 +87,7 @@ impl Ingest {
             running: FuturesUnordered::new(),
             paused: BTreeSet::new(),
             is_full: false,
+            identities: BTreeMap::new(),
         })
     }
 
@@ -146,6 +149,29 @@ impl Ingest {
         self.readings.insert(place, Reading { assigned, next });
     }
 
+    /// Notes by what a topic is told from another one of its name: the tables keep it with their positions.
+    pub fn identify(&mut self, topic: &str, id: &str) {
+        self.identities.insert(topic.into(), id.into());
+    }
+
+    /// The topic was made anew, so that offsets of this partition begin again, and it is read from `at` on. What tables have of the old
+    /// one stays; how far they were in it is forgotten.
+    ///
+    /// To be said when nothing of the partition is held.
+    pub fn begin_anew(&mut self, topic: &str, partition: i32, at: i64) {
+        let place = TopicPartition::new(topic, partition);
+        for table in self.fed_by.get(topic).into_iter().flatten() {
+            if let Some(fed) = self.tables.get_mut(table) {
+                if let Some(was) = fed.known.remove(&place) {
+                    fed.anew.push(Anew { place: place.clone(), was, at });
+                }
+                fed.reloading.remove(&place);
+                fed.first.insert(place.clone(), at);
+            }
+        }
+        self.readings.insert(place, Reading { assigned: Some(at), next: at });
+    }
+
     /// The partition is read no more. What is held of it may still be committed: whoever reads it now, each message ends in its
     /// table once. To have it committed before, [`drain`](Self::drain) it.
     pub fn release(&mut self, topic: &str, partition: i32) {
@@ -188,7 +214,7 @@ impl Ingest {
     /// # Errors
     /// [`Error::Refused`] for a table that nobody knows, or that another topic feeds; [`Error::Format`] for a batch that is none.
     /// The table has stopped then, if there is one.
-    pub fn take(&mut self, table: &str, batch: ChangeBatch, originals: Vec<Original>) -> Result<()> {
+    pub fn take(&mut self, table: &str, batch: ChangeBatch, originals: impl Originals + 'static) -> Result<()> {
         let now_ms = self.clock.now_ms();
         self.fed(table)?;
         let wrong = batch.validate().map_err(format).and_then(|()| self.feed(table, &batch.topic)).err();
@@ -206,7 +232,8 @@ impl Ingest {
             return Ok(());
         }
         let before = fed.work.size.bytes;
-        fed.work.add_changes(batch, originals, now_ms);
+        fed.wake_for(&batch);
+        fed.work.add_changes(batch, Box::new(originals), now_ms);
         fed.counters.received_bytes += (fed.work.size.bytes - before) as u64;
         Ok(())
     }
@@ -234,7 +261,14 @@ impl Ingest {
         Ok(())
     }
 
-    /// Notes that a topic feeds a table.
+    /// Notes that a topic feeds a table that was added.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] for a table that nobody knows, or that another topic feeds.
+    pub fn add_topic(&mut self, table: &str, topic: &Arc<str>) -> Result<()> {
+        self.feed(table, topic)
+    }
+
     fn feed(&mut self, table: &str, topic: &Arc<str>) -> Result<()> {
         let Some((table, fed)) = self.tables.get_key_value(table) else { return Err(unknown(table)) };
         if fed.topics.contains(topic) {
@@ -258,6 +292,23 @@ impl Ingest {
             drained.push(Arc::clone(table));
         }
         drained
+    }
+
+    /// Nothing more comes, or not for now: all tables have a turn at once in which everything is committed that is held, positions that
+    /// no change carries too, and in which their writers are told that all has come
+    /// ([`TableWriter::all_has_come`](crate::TableWriter::all_has_come)). Empty all decoders before.
+    pub fn conclude(&mut self) {
+        for fed in self.tables.values_mut().filter(|fed| !fed.is_stopped()) {
+            (fed.drain, fed.concludes) = (true, true);
+        }
+    }
+
+    /// Nothing more is taken for a table, until [`restart`](Self::restart): the caller cannot go on with its messages. Whether there is
+    /// such a table.
+    pub fn stop(&mut self, table: &str, reason: impl Into<String>) -> bool {
+        let Some(fed) = self.tables.get_mut(table) else { return false };
+        fed.stop(reason.into());
+        true
     }
 
     /// Has everything committed that is held, at once; the tables that hold something. Empty their decoders.

@@ -32,10 +32,12 @@ impl FedTable {
 
     /// What is not in the table goes before what came meanwhile.
     fn is_back(&mut self, landed: Landed, now: Now) -> Ended {
-        let Landed { purpose, writer, mut work, end, met, took_ms, .. } = landed;
+        let Landed { purpose, writer, mut work, end, met, took_ms, requests, .. } = landed;
+        self.counters.requests += requests;
         self.counters.conflicts += met.conflicts;
         self.counters.locked += met.locked;
         self.writer = writer;
+        self.concludes &= purpose != Purpose::Commit;
         let size = work.size;
         if !matches!((&end, purpose), (Ok(End::Done(_)), Purpose::Commit)) {
             work.append(std::mem::take(&mut self.work));
@@ -64,6 +66,7 @@ impl FedTable {
         if let Some(writer) = &self.writer {
             self.known = positions_of(writer.committed());
             self.is_there = true;
+            self.anew.clear();
         }
         (self.failures, self.lag_since_ms) = (0, None);
     }
@@ -102,7 +105,7 @@ impl FedTable {
             return Ended::Unfounded(unfounded);
         }
         self.drain = false;
-        if self.waiting_bytes() >= self.triggers.bytes || self.work.size.rows >= self.triggers.rows {
+        if self.waiting_bytes() >= self.triggers.bytes {
             return self.has_stopped(nothing_founds(&self.template.table.name, &unfounded));
         }
         let reason = "no message says yet what the table is".to_owned();

@@ -15,6 +15,23 @@ pub struct Outcome {
     pub ended: Ended,
     /// How long it took, in milliseconds, waits between tries included.
     pub took_ms: i64,
+    /// What it was about.
+    pub carried: Carried,
+}
+
+/// What a turn was to commit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Carried {
+    /// Changes, those that the table had already among them.
+    pub rows: usize,
+    /// Bytes of memory that they took, with their messages.
+    pub bytes: usize,
+    /// Messages that could not become changes.
+    pub letters: usize,
+    /// When the source committed the oldest of the changes, in milliseconds since 1970 UTC.
+    pub oldest_source_ms: Option<i64>,
+    /// And the newest.
+    pub newest_source_ms: Option<i64>,
 }
 
 /// How it ended.
@@ -117,6 +134,8 @@ pub struct TableCounters {
     pub failures: u64,
     /// Times that its partitions had to be read again.
     pub reloads: u64,
+    /// Requests that were made of the store, but for those of tries that failed.
+    pub requests: u64,
 }
 
 /// One table at this moment.
@@ -126,6 +145,8 @@ pub struct TableReport {
     pub table: Arc<str>,
     /// How it fares.
     pub condition: Condition,
+    /// How often in a row its commits failed.
+    pub failures: u32,
     /// Changes that are not committed: decoded or not, under way or not.
     pub uncommitted_rows: usize,
     /// Bytes of memory that they and their messages take.

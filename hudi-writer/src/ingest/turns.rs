@@ -9,9 +9,9 @@ use super::due::{Candidate, Due, Memory, Why, due};
 use super::fed_table::{FedTable, Flight, State};
 use super::intake::Ingest;
 use super::landing::Now;
-use super::outcome::Outcome;
+use super::outcome::{Carried, Outcome};
 use super::places::TopicPartition;
-use super::work::Held;
+use super::work::{Held, Size};
 
 /// How many tables are looked at at a time: that takes no memory.
 const LOOKS: usize = 32;
@@ -160,6 +160,9 @@ impl Ingest {
     fn begin(&mut self, table: &str, purpose: Purpose) {
         let Some((table, fed)) = self.tables.get_key_value(table) else { return };
         let (table, claims) = (Arc::clone(table), self.claims(fed, purpose));
+        let of_table = |(topic, _): &(&Arc<str>, &Arc<str>)| fed.topics.contains(*topic);
+        let of_table = self.identities.iter().filter(of_table);
+        let identities = of_table.map(|(topic, id)| (Arc::clone(topic), Arc::clone(id))).collect();
         let patience = Patience { tries: self.settings.tries, wait_ms: self.settings.retry_wait_ms };
         let Some(fed) = self.tables.get_mut(&table) else { return };
         let work = std::mem::take(&mut fed.work);
@@ -171,11 +174,15 @@ impl Ingest {
             purpose,
             writer: fed.writer.take(),
             work,
+            concludes: fed.concludes && purpose == Purpose::Commit,
             claims,
+            anew: fed.anew.clone(),
+            identities,
             patience,
             letters: fed.letters.clone(),
             letter_limit: self.settings.dead_letters_per_minute,
             clock: Arc::clone(&self.clock),
+            requests_before: 0,
         };
         self.running.push(attempt.run().boxed());
     }
@@ -205,7 +212,7 @@ impl Ingest {
     }
 
     fn land(&mut self, landed: Landed) -> Option<Outcome> {
-        let (table, took_ms) = (Arc::clone(&landed.table), landed.took_ms);
+        let (table, took_ms, carried) = (Arc::clone(&landed.table), landed.took_ms, carried(&landed.work.size));
         let fed = self.tables.get(&table)?;
         let now = Now {
             ms: self.clock.now_ms(),
@@ -214,7 +221,7 @@ impl Ingest {
             places: self.places_read_of(fed),
         };
         let ended = self.tables.get_mut(&table)?.land(landed, now);
-        Some(Outcome { table, ended, took_ms })
+        Some(Outcome { table, ended, took_ms, carried })
     }
 
     /// How long a table rests that failed so often before.
@@ -222,6 +229,11 @@ impl Ingest {
         let doubled = self.settings.rest_ms.saturating_mul(1 << failures.min(30));
         jittered(doubled.min(self.settings.max_rest_ms), &*self.clock)
     }
+}
+
+fn carried(size: &Size) -> Carried {
+    let Size { rows, bytes, letters, oldest_source_ms, newest_source_ms, .. } = *size;
+    Carried { rows, bytes, letters, oldest_source_ms, newest_source_ms }
 }
 
 #[cfg(test)]

@@ -4,13 +4,11 @@
 //! before; re-deliveries are found when it is handed to the table, which every try does anew.
 
 use hudi_core::change::{ChangeBatch, Op, Origin};
-use hudi_core::dead_letter::{DeadLetter, Original};
+use hudi_core::dead_letter::{DeadLetter, Original, Originals};
 
 use super::places::ByPartition;
 use crate::settings::NewTable;
 
-/// What a message takes beside its key, value and headers, about.
-const MESSAGE_BYTES: usize = 160;
 /// What the keys and partition paths of a change take while it is committed, about.
 const ROW_BYTES: usize = 48;
 
@@ -23,11 +21,19 @@ pub struct Held {
     pub bytes: usize,
 }
 
+impl Held {
+    /// Both.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self { rows: self.rows + other.rows, bytes: self.bytes + other.bytes }
+    }
+}
+
 /// Something that waits for the commit.
 #[derive(Debug)]
 pub(super) enum Item {
-    /// Changes, and their messages by partition and offset.
-    Changes(Box<ChangeBatch>, Vec<Original>),
+    /// Changes, and their messages.
+    Changes(Box<ChangeBatch>, Box<dyn Originals>),
     /// A message that could not become a change.
     Letter(DeadLetter),
 }
@@ -75,15 +81,13 @@ pub(super) struct Size {
 }
 
 impl Work {
-    pub(super) fn add_changes(&mut self, batch: ChangeBatch, mut originals: Vec<Original>, now_ms: i64) {
-        originals.sort_by_key(|message| place_of(&message.origin));
+    pub(super) fn add_changes(&mut self, batch: ChangeBatch, originals: Box<dyn Originals>, now_ms: i64) {
         for (partition, span) in spans_of(&batch) {
             self.spans.of(&batch.topic, partition).take_in(span);
         }
-        let messages: usize = originals.iter().map(bytes_of).sum();
         self.size.add(&Size {
             rows: batch.num_rows(),
-            bytes: batch.memory_bytes() + batch.num_rows() * ROW_BYTES + messages,
+            bytes: batch.memory_bytes() + batch.num_rows() * ROW_BYTES + originals.memory_bytes(),
             letters: 0,
             since_ms: Some(now_ms),
             oldest_source_ms: arrow::compute::min(&batch.source_ts_ms),
@@ -95,7 +99,7 @@ impl Work {
     pub(super) fn add_letter(&mut self, letter: DeadLetter, now_ms: i64) {
         let Origin { topic, partition, offset } = &letter.original.origin;
         self.spans.of(topic, *partition).take_in(Span { first: *offset, next: offset + 1 });
-        let bytes = bytes_of(&letter.original) + letter.reason.len();
+        let bytes = letter.original.memory_bytes() + letter.reason.len();
         self.size.add(&Size { bytes, letters: 1, since_ms: Some(now_ms), ..Size::default() });
         self.items.push(Item::Letter(letter));
     }
@@ -129,17 +133,13 @@ impl Work {
             Item::Changes(batch, originals) if batch.topic == origin.topic => Some(originals),
             _ => None,
         });
-        kept.filter_map(|originals| Some(originals[find(originals, origin)?].clone())).next()
+        kept.filter_map(|originals| originals.original(origin)).next()
     }
 
     /// The key of the table that is made for this: none where rows without one are added. `None`: no change says what the
     /// table is.
     pub(super) fn founding_key(&self, table: &NewTable) -> Option<Vec<String>> {
-        self.batches().filter(|batch| batch.speaks_of_rows()).find_map(|batch| {
-            let key = if table.key.is_empty() { &batch.key_columns } else { &table.key };
-            let adds_rows = batch.ops.iter().any(|op| matches!(op, Op::Insert | Op::Snapshot));
-            (adds_rows || !key.is_empty()).then(|| key.clone())
-        })
+        self.batches().find_map(|batch| founding_key(batch, table))
     }
 }
 
@@ -159,18 +159,11 @@ pub(super) fn earlier(one: Option<i64>, other: Option<i64>) -> Option<i64> {
     one.into_iter().chain(other).min()
 }
 
-fn place_of(origin: &Origin) -> (i32, i64) {
-    (origin.partition, origin.offset)
-}
-
-fn find(originals: &[Original], origin: &Origin) -> Option<usize> {
-    originals.binary_search_by(|kept| place_of(&kept.origin).cmp(&place_of(origin))).ok()
-}
-
-fn bytes_of(message: &Original) -> usize {
-    let length = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or(0, Vec::len);
-    let headers: usize = message.headers.iter().map(|(name, value)| MESSAGE_BYTES + name.len() + length(value)).sum();
-    MESSAGE_BYTES + length(&message.key) + length(&message.value) + headers
+/// The key of the table that is made for these changes, if they say what it is.
+pub(super) fn founding_key(batch: &ChangeBatch, table: &NewTable) -> Option<Vec<String>> {
+    let key = if table.key.is_empty() { &batch.key_columns } else { &table.key };
+    let adds_rows = batch.ops.iter().any(|op| matches!(op, Op::Insert | Op::Snapshot));
+    (batch.speaks_of_rows() && (adds_rows || !key.is_empty())).then(|| key.clone())
 }
 
 /// The offsets of a batch by partition: of few, each in runs.

@@ -143,6 +143,7 @@ pub(crate) async fn follow(
     table: &Table,
     memory: &Arc<RowMemory>,
     window: Window,
+    arrivals: i64,
 ) -> Result<Followed> {
     let changes = Arc::clone(planner.changes);
     if changes.others.is_none() && memory.knows_no_move() {
@@ -157,7 +158,7 @@ pub(crate) async fn follow(
         None => false,
     };
     let by_key = planner.index == Index::GlobalSimple;
-    let following = Following { planner, table, by_key, kind, now_ms };
+    let following = Following { planner, table, by_key, arrivals, kind, now_ms };
     let mut followed = following.run(changes, Arc::new(remembered)).await?;
     is_changed |= followed.is_changed;
     followed.memory.stale.clone_from(&memory.stale);
@@ -186,6 +187,7 @@ struct Following<'a> {
     planner: &'a Planner<'a>,
     table: &'a Table,
     by_key: bool,
+    arrivals: i64,
     kind: OrderKind,
     now_ms: i64,
 }
@@ -200,10 +202,10 @@ struct Reached {
 
 impl Following<'_> {
     async fn run(&self, changes: Arc<ChangeSet>, memory: Arc<RowMemory>) -> Result<Reached> {
-        let Self { by_key, kind, now_ms, .. } = *self;
+        let Self { by_key, arrivals, kind, now_ms, .. } = *self;
         let (all, remembered) = (Arc::clone(&changes), Arc::clone(&memory));
         let asking = move || {
-            let spotted = Spotted { changes: &all, by_key };
+            let spotted = Spotted { changes: &all, by_key, arrivals };
             Ok(Asked::of(spotted, &Pairs::of(spotted), &remembered, kind))
         };
         let asked = self.planner.compute.run(asking).await?;
@@ -216,7 +218,8 @@ impl Following<'_> {
         let whereabouts = self.planner.look_for(self.table, &spots).await?;
         let (all, remembered) = (Arc::clone(&changes), Arc::clone(&memory));
         let settling = move || {
-            let settled = asked.settle(Spotted { changes: &all, by_key }, &whereabouts, &remembered, (kind, now_ms));
+            let spotted = Spotted { changes: &all, by_key, arrivals };
+            let settled = asked.settle(spotted, &whereabouts, &remembered, (kind, now_ms));
             Ok((settled, asked, whereabouts))
         };
         let (settled, asked, whereabouts) = self.planner.compute.run(settling).await?;

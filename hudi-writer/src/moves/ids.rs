@@ -1,4 +1,7 @@
 //! [`MoveId`]: which move a change speaks of.
+//!
+//! Both halves of a move have the same order, if both tell it: a delete that is nothing but a key does not, and orders that are
+//! counted are of one change each. Those speak of a move by its keys alone.
 
 use std::borrow::Cow;
 
@@ -13,7 +16,7 @@ use crate::changes::{ChangeSet, Spot, SpotRef};
 pub(super) struct MoveId {
     pub(super) old: Spot,
     pub(super) new: Spot,
-    /// The order of both changes, epoch included, as text; empty where they are judged by arrival.
+    /// The order that the source gave the change, epoch included, as text; empty where it did not.
     pub(super) order: String,
 }
 
@@ -26,6 +29,17 @@ pub(super) struct MoveRef<'a> {
 }
 
 impl MoveRef<'_> {
+    /// Whether both speak of a move between the same keys.
+    pub(super) fn has_keys_of(&self, other: &MoveRef<'_>) -> bool {
+        (self.old, self.new) == (other.old, other.new)
+    }
+
+    /// Whether both may speak of the same move.
+    pub(super) fn is_of(&self, other: &MoveRef<'_>) -> bool {
+        let untold = [self.order, other.order].contains(&OrderValue::Lowest);
+        self.has_keys_of(other) && (untold || self.order == other.order)
+    }
+
     pub(super) fn to_id(self) -> MoveId {
         MoveId { old: self.old.to_spot(), new: self.new.to_spot(), order: order_text(self.order).into_owned() }
     }
@@ -60,6 +74,8 @@ pub(super) struct Spotted<'a> {
     pub(super) changes: &'a ChangeSet,
     /// Rows are found by their key, whatever their partition.
     pub(super) by_key: bool,
+    /// The greatest order that was counted, not told by the source: all below it were counted too.
+    pub(super) arrivals: i64,
 }
 
 impl<'a> Spotted<'a> {
@@ -71,15 +87,23 @@ impl<'a> Spotted<'a> {
         self.changes.orders.value(change as usize)
     }
 
+    /// The order that the source gave a change, which is that of the whole move.
+    fn told_order(&self, change: u32) -> OrderValue<'a> {
+        match self.order(change) {
+            OrderValue::Long(counted) if counted <= self.arrivals => OrderValue::Lowest,
+            told => told,
+        }
+    }
+
     /// The move that a delete of a row that goes on under another key speaks of.
     pub(super) fn given(&self, change: u32) -> Option<MoveRef<'a>> {
         let new = self.changes.other_spot(change)?;
-        Some(MoveRef { old: self.own(change), new, order: self.order(change) })
+        Some(MoveRef { old: self.own(change), new, order: self.told_order(change) })
     }
 
     /// The move that an insert of a row that had another key speaks of.
     pub(super) fn taken(&self, change: u32) -> Option<MoveRef<'a>> {
         let old = self.changes.other_spot(change)?;
-        Some(MoveRef { old, new: self.own(change), order: self.order(change) })
+        Some(MoveRef { old, new: self.own(change), order: self.told_order(change) })
     }
 }

@@ -30,7 +30,7 @@ impl<'a> Pairs<'a> {
             match op {
                 Op::Delete => pairs.givers.extend(spotted.given(change).map(|id| (id, change))),
                 Op::Truncate => {}
-                Op::Insert | Op::Update | Op::Snapshot => {
+                Op::Insert | Op::Update | Op::Upsert | Op::Snapshot => {
                     pairs.takers.extend(spotted.taken(change).map(|id| (id, change)));
                 }
             }
@@ -42,12 +42,21 @@ impl<'a> Pairs<'a> {
     }
 
     fn marry(&mut self) {
-        let mut takers = self.takers.iter().peekable();
-        for (id, giver) in &self.givers {
-            while takers.next_if(|(of, _)| of < id).is_some() {}
-            if let Some((_, taker)) = takers.next_if(|(of, _)| of == id) {
-                self.giver_of.insert(*taker, *giver);
-                self.taker_of.insert(*giver, *taker);
+        self.marry_where(|giver, taker| giver == taker);
+        self.marry_where(|giver, taker| giver.is_of(taker));
+    }
+
+    /// Marries halves between the same keys, in their order, that have no other half yet.
+    fn marry_where(&mut self, is_other_half: impl Fn(&MoveRef<'_>, &MoveRef<'_>) -> bool) {
+        let Self { givers, takers, giver_of, taker_of } = self;
+        let mut first = 0;
+        for (id, giver) in givers.iter() {
+            first += takers[first..].iter().take_while(|(of, _)| (of.old, of.new) < (id.old, id.new)).count();
+            let mut between = takers[first..].iter().take_while(|(of, _)| of.has_keys_of(id));
+            let other = between.find(|(of, taker)| !giver_of.contains_key(taker) && is_other_half(id, of));
+            if let Some((_, taker)) = other.filter(|_| !taker_of.contains_key(giver)) {
+                giver_of.insert(*taker, *giver);
+                taker_of.insert(*giver, *taker);
             }
         }
     }
@@ -59,13 +68,19 @@ impl<'a> Pairs<'a> {
 
     /// The first delete of a move.
     pub(super) fn first_giver(&self, id: MoveRef<'_>) -> Option<u32> {
-        let at = self.givers.partition_point(|(of, _)| *of < id);
-        self.givers.get(at).filter(|(of, _)| *of == id).map(|(_, giver)| *giver)
+        first_of(&self.givers, id)
     }
 
     /// The first insert of a move.
     pub(super) fn first_taker(&self, id: MoveRef<'_>) -> Option<u32> {
-        let at = self.takers.partition_point(|(of, _)| *of < id);
-        self.takers.get(at).filter(|(of, _)| *of == id).map(|(_, taker)| *taker)
+        first_of(&self.takers, id)
     }
+}
+
+/// The first half of a move that says the same; else that may be of the same.
+fn first_of(halves: &[(MoveRef<'_>, u32)], id: MoveRef<'_>) -> Option<u32> {
+    let from = halves.partition_point(|(of, _)| (of.old, of.new) < (id.old, id.new));
+    let between = || halves[from..].iter().take_while(|(of, _)| of.has_keys_of(&id));
+    let half = between().find(|(of, _)| *of == id).or_else(|| between().find(|(of, _)| of.is_of(&id)));
+    half.map(|(_, change)| *change)
 }

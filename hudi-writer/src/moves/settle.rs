@@ -210,7 +210,7 @@ impl Settling<'_> {
 
     /// Whether the insert of a move came in an earlier commit: the row is there, as of the move or later.
     fn has_come(&self, id: &MoveRef<'_>) -> bool {
-        if self.memory.owed.iter().any(|owed| owed.id.as_ref(self.kind) == *id) {
+        if self.memory.owed.iter().any(|owed| owed.id.as_ref(self.kind).is_of(id)) {
             return true;
         }
         let lane = self.lane_of.get(&id.new).map(|lane| &self.traced.lanes[*lane].state);

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, Int64Array, RecordBatch};
+use arrow::array::{Array, AsArray, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::Int64Type;
 use futures::TryStreamExt;
 use hudi_core::change::{ChangeBatch, Op, StreamPosition, columns};
@@ -241,6 +241,38 @@ async fn a_source_that_told_positions_goes_on_telling_them() {
     assert_eq!(writer.checkpoint().arrivals, 0);
     // Its snapshot rows have none.
     assert_eq!(writer.write(&untold(&[Change::new(Op::Snapshot, 1, 1)], 1)).unwrap().upserts, 1);
+}
+
+/// A delete may come as nothing but its key.
+#[tokio::test]
+async fn a_delete_without_a_position_counts_where_others_tell_theirs() {
+    let texts = |batch: ChangeBatch| {
+        let numbers = batch.orders.as_primitive::<Int64Type>();
+        let orders = numbers.iter().map(|order| order.map(|order| format!("{order:08}"))).collect::<StringArray>();
+        // Where no place in the stream is told, only the order shows that orders are.
+        ChangeBatch { orders: Arc::new(orders), positions: vec![None; batch.num_rows()], ..batch }
+    };
+    let longs = |batch: ChangeBatch| ChangeBatch { positions: vec![None; batch.num_rows()], ..batch };
+    for told in [&texts as &dyn Fn(ChangeBatch) -> ChangeBatch, &longs] {
+        let folder = tempfile::tempdir().unwrap();
+        let url = folder.path().to_str().unwrap();
+        let mut writer = TableWriter::builder(url).create(&NewTable::new("t", ["id"])).await.unwrap();
+        let inserts = [1, 2, 3].map(|id| Change::new(Op::Insert, id, 1000 + id));
+        let _ = writer.write(&told(batch(&inserts, 0))).unwrap();
+        commit(&mut writer).await;
+        let mut writer = TableWriter::builder(url).open().await.unwrap();
+        assert!(writer.checkpoint().sources.values().all(|source| source.ordered));
+        assert_eq!(writer.write(&untold(&[Change::new(Op::Delete, 1, 0)], 3)).unwrap().deletes, 1);
+        let _ = writer.write(&told(batch(&[Change::new(Op::Update, 2, 2000)], 4))).unwrap();
+        let _ = writer.write(&untold(&[Change::new(Op::Delete, 2, 0)], 5)).unwrap();
+        // What comes late is still older than the row that was deleted.
+        let _ = writer.write(&told(batch(&[Change::new(Op::Update, 2, 1500)], 6))).unwrap();
+        commit(&mut writer).await;
+        assert_eq!((writer.checkpoint().arrivals, rows_of(writer.table(), &["id"]).await), (0, vec!["3".to_owned()]));
+        let _ = writer.write(&told(batch(&[Change::new(Op::Insert, 1, 3000)], 7))).unwrap();
+        commit(&mut writer).await;
+        assert_eq!(rows_of(writer.table(), &["id"]).await, ["1", "3"]);
+    }
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use hudi_core::change::Op;
 use hudi_writer::ingest::{
-    Condition, Ended, Flow, Held, Ingest, IngestSettings, Outcome, Position, TableReport, TableTemplate,
+    Condition, Ended, Flow, Given, Held, Ingest, IngestSettings, Outcome, Position, TableReport, TableTemplate,
     TopicPartition, Triggers, Why,
 };
 use hudi_writer::{
@@ -62,7 +62,7 @@ impl Rig {
     /// New rows, one at each offset.
     fn take(&mut self, table: &str, topic: &str, partition: i32, offsets: std::ops::Range<i64>) {
         let rows = inserts(partition, offsets.clone());
-        let originals = offsets.clone().map(|offset| original(topic, partition, offset)).collect();
+        let originals: Vec<_> = offsets.clone().map(|offset| original(topic, partition, offset)).collect();
         self.ingest.take(table, placed(topic, &rows), originals).unwrap();
         self.ingest.advance(topic, partition, offsets.end);
     }
@@ -174,13 +174,95 @@ async fn a_table_is_made_of_its_template_when_the_first_row_comes() {
 
 #[tokio::test]
 async fn what_nothing_makes_a_table_of_stops_once_it_is_much() {
-    let triggers = Triggers { rows: 3, ..Triggers::default() };
+    let triggers = Triggers { bytes: 300, ..Triggers::default() };
     let mut rig = Rig::new("unfounded", IngestSettings { triggers, ..IngestSettings::default() }).with(&["a"]);
     let mut keyless = placed("a", &[0, 1, 2].map(|at| (0, at, Change::new(Op::Update, at, at))));
     keyless.key_columns.clear();
     rig.ingest.take("a", keyless, vec![]).unwrap();
     let stopped = rig.commit().await;
     assert!(stopped.starts_with("a stopped") && stopped.contains("3 changes have no key"), "{stopped}");
+}
+
+#[tokio::test]
+async fn what_says_what_a_table_is_ends_the_wait_for_it() {
+    let triggers = Triggers { rows: 1, ..Triggers::default() };
+    let mut rig = Rig::new("waits", IngestSettings { triggers, ..IngestSettings::default() }).with(&["a"]);
+    rig.ingest.take("a", placed("a", &[(0, 0, Change::truncate(2))]), vec![]).unwrap();
+    assert_eq!(rig.commit().await, "a unfounded 0");
+    assert_eq!(rig.commit().await, "");
+    rig.take("a", "a", 0, 1..2);
+    assert_eq!(rig.commit().await, "a +1");
+}
+
+#[tokio::test]
+async fn at_the_end_positions_are_told_that_no_change_carries() {
+    let mut rig = Rig::new("end", IngestSettings::default()).with(&["a", "none"]);
+    rig.take("a", "a", 0, 0..2);
+    rig.drain().await;
+    rig.ingest.advance("a", 0, 7);
+    rig.ingest.advance("none", 0, 7);
+    assert_eq!(rig.drain().await, "");
+    rig.ingest.conclude();
+    assert_eq!(rig.commit().await, "a +0, none unfounded 0");
+    assert_eq!((rig.position("a"), rig.commit().await.as_str()), (Some(7), ""));
+    rig.ingest.conclude();
+    assert_eq!(rig.commit().await, "a nothing, none unfounded 0");
+}
+
+#[tokio::test]
+async fn a_table_that_is_another_than_was_asked_for_takes_nothing() {
+    let mut rig = Rig::new("another", IngestSettings::default()).with(&["a"]);
+    rig.take("a", "a", 0, 0..2);
+    rig.drain().await;
+    for (given, wanted) in [(Given { key: true, ..Given::default() }, false), (Given::default(), true)] {
+        let mut other = rig.another();
+        let mut template = other.template("a").topic("a").given(given);
+        template.table.key = vec!["name".to_owned()];
+        other.ingest.add_table("a", template).unwrap();
+        other.ingest.assign("a", 0, 2);
+        other.take("a", "a", 0, 2..3);
+        assert_eq!(other.drain().await == "a +1", wanted, "{given:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_table_that_its_caller_stops_takes_nothing_until_it_is_restarted() {
+    let mut rig = Rig::new("stops", IngestSettings::default()).with(&["a"]);
+    rig.take("a", "a", 0, 0..2);
+    assert!(rig.ingest.stop("a", "no schema") && !rig.ingest.stop("b", "none"));
+    assert_eq!(rig.drain().await, "");
+    assert_eq!(rig.report("a").condition, Condition::Stopped { reason: "no schema".to_owned() });
+    assert!(rig.ingest.restart("a"));
+    rig.ingest.assign("a", 0, 0);
+    rig.take("a", "a", 0, 0..2);
+    assert_eq!(rig.drain().await, "a +2");
+}
+
+#[tokio::test]
+async fn a_topic_that_was_made_anew_is_read_from_its_beginning_once() {
+    let mut rig = Rig::new("anew", IngestSettings::default()).with(&["t"]);
+    rig.ingest.identify("t", "one");
+    rig.take("t", "t", 0, 0..10);
+    rig.drain().await;
+    let mut other = rig.another().with(&["t"]);
+    for ingest in [&mut rig, &mut other] {
+        ingest.ingest.open().await;
+        ingest.ingest.identify("t", "another");
+        ingest.ingest.begin_anew("t", 0, 0);
+    }
+    rig.ingest.dead_letter("t", letter("t", 0, 0)).unwrap();
+    let changed = placed("t", &[(0, 1, Change::new(Op::Update, 3, 50)), (0, 2, Change::new(Op::Delete, 4, 51))]);
+    rig.ingest.take("t", changed, vec![original("t", 0, 1), original("t", 0, 2)]).unwrap();
+    rig.ingest.advance("t", 0, 3);
+    assert_eq!(rig.drain().await, "t +0");
+    assert_eq!(rig.position("t"), Some(3));
+    let table = rig.open("t").await;
+    assert_eq!(dead_letters(&rig.store.inner, &table, "t").await, [("t".to_owned(), 0, 0)]);
+    assert_eq!(rig.ids("t").await, [0, 1, 2, 3, 5, 6, 7, 8, 9]);
+    assert_eq!(rig.ingest.writer("t").unwrap().committed().topics["t"].id.as_deref(), Some("another"));
+    // Who comes later does not begin anew again.
+    other.take("t", "t", 0, 0..1);
+    assert_eq!((other.drain().await.as_str(), other.position("t")), ("t nothing", Some(3)));
 }
 
 #[tokio::test]
@@ -602,7 +684,7 @@ async fn rows_that_a_table_refuses_count_as_dead_letters_before_anything_is_comm
     assert!(stopped.contains("the change t/0@1") && stopped.contains("not at hand"), "{stopped}");
     rig.ingest.restart("t");
     rig.ingest.assign("t", 0, 1);
-    let originals = (1..5).map(|offset| original("t", 0, offset)).collect();
+    let originals: Vec<_> = (1..5).map(|offset| original("t", 0, offset)).collect();
     rig.ingest.take("t", keyless, originals).unwrap();
     let stopped = rig.drain().await;
     assert!(stopped.contains("more than 2 dead letters") && stopped.contains("t/0@1: the source did not"), "{stopped}");

@@ -248,7 +248,8 @@ impl<'a> Consumer<'a> {
             return;
         }
         let topic = TABLES.iter().find(|(of, _, _)| *of == table).unwrap().1;
-        let originals = rows.iter().map(|(partition, offset, _)| original(topic, *partition, *offset)).collect();
+        let originals: Vec<_> =
+            rows.iter().map(|(partition, offset, _)| original(topic, *partition, *offset)).collect();
         self.ingest.take(table, placed(topic, &rows), originals).unwrap();
     }
 

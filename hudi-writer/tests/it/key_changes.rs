@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Int64Array, StringArray, StructArray};
-use arrow::datatypes::{DataType, Field};
+use arrow::array::{ArrayRef, AsArray, Int64Array, StringArray, StructArray};
+use arrow::datatypes::{DataType, Field, Int64Type};
 use futures::TryStreamExt;
 use hudi_core::change::{ChangeBatch, Op};
 use hudi_core::layout;
@@ -124,6 +124,38 @@ async fn values_go_with_the_row_whereever_the_commits_are_cut() {
                     assert_eq!(shop.name(*id), *name, "{story}, cut {cuts:b}: {id}");
                 }
                 assert_eq!((shop.memories(), shop.writer.committed().memory.clone()), (vec![], None), "{story}");
+            }
+        }
+    }
+}
+
+/// A flattened delete may be nothing but a key, and an insert that tells its position goes on with the row all the same; or neither
+/// tells one.
+#[tokio::test]
+async fn values_go_with_the_row_where_its_delete_tells_no_position() {
+    let without = |mut of: ChangeBatch, is_untold: &dyn Fn(Op) -> bool| {
+        let orders = of.orders.as_primitive::<Int64Type>().iter().zip(&of.ops);
+        of.orders = Arc::new(orders.map(|(told, op)| told.filter(|_| !is_untold(*op))).collect::<Int64Array>());
+        of.positions.fill(None);
+        of
+    };
+    for is_untold in [|op| op == Op::Delete, |_| true] {
+        for (story, changes, names) in stories() {
+            for at_once in [1, changes.len()] {
+                let mut shop = Shop::new(&NewTable::new("t", ["id"])).await;
+                for changes in [inserts(0..6)].iter().map(Vec::as_slice).chain(changes.chunks(at_once)) {
+                    let _ = shop.writer.write(&without(batch(changes, shop.offset), &is_untold)).unwrap();
+                    shop.offset += changes.len() as i64;
+                    commit(&mut shop.writer).await;
+                }
+                shop.model.commit(&inserts(0..6));
+                changes.chunks(at_once).for_each(|changes| shop.model.commit(changes));
+                let stored = rows_of(shop.writer.table()).await;
+                assert_eq!(stored.keys().collect::<Vec<_>>(), shop.model.rows().keys().collect::<Vec<_>>(), "{story}");
+                for (id, name) in &names {
+                    let has = stored.get(id).and_then(|row| row.1.clone());
+                    assert_eq!(has, *name, "{story}, {at_once} at once: {id}");
+                }
             }
         }
     }

@@ -46,19 +46,18 @@
 //!
 //! Needs a tokio runtime, whose blocking threads ask the broker for offsets and close the consumer; spawns no task that outlives a call.
 //!
-//! Reading order: `event`, `consumer`; `callbacks` (what librdkafka calls), `lookup` (which offsets the broker has), `token`, `msk_iam` (by
+//! Reading order: [`Event`], `consumer`; `callbacks` (what librdkafka calls), `lookup` (which offsets the broker has), `token`, `msk_iam` (by
 //! feature: tokens for Amazon MSK).
 
 mod callbacks;
 mod consumer;
-mod event;
 mod lookup;
 #[cfg(feature = "msk-iam")]
 mod msk_iam;
 mod token;
 
+pub use crate::event::{Event, Lag};
 pub use consumer::KafkaSource;
-pub use event::{Event, Lag};
 #[cfg(feature = "msk-iam")]
 pub use msk_iam::MskIam;
 pub use token::{Token, TokenSource};
