@@ -188,8 +188,17 @@ pub(crate) struct Wrapper {
 
 impl Wrapper {
     /// Reads the wrapper; `None` where the text is an object of another kind, or no object. `scan` is where it was then.
+    #[inline]
     pub(crate) fn read(scan: &mut Scan<'_>) -> Scanned<Option<Self>> {
         scan.peek();
+        match scan.rest().as_bytes() {
+            // The first name is neither of the two.
+            [b'{', b'"', letter, ..] if !matches!(letter, b's' | b'p') => Ok(None),
+            _ => Self::read_any(scan),
+        }
+    }
+
+    fn read_any(scan: &mut Scan<'_>) -> Scanned<Option<Self>> {
         let start = scan.at();
         let wrapper = Self::members(scan)?;
         if wrapper.is_none() {

@@ -11,7 +11,7 @@ use super::envelope;
 use super::event::{Event, OLD_KEY, Read};
 use super::image::{Held, RowImage, Take};
 use super::json::operation;
-use super::metadata::{self, Names, Tag, header_text};
+use super::metadata::{self, Names, Tag, header_text, text_in};
 use super::rows::{Absent, Rows};
 use super::settings::FlatSettings;
 use super::source::{Connector, Source};
@@ -124,7 +124,7 @@ impl<'a> Told<'a> {
     #[inline]
     pub(crate) fn read(&mut self, tag: Tag, value: Scan<'a>) -> Result<(), DecodeError> {
         match tag {
-            metadata::OP | metadata::DELETED => match header_text(value.rest().as_bytes()) {
+            metadata::OP | metadata::DELETED => match text_in(value.rest()) {
                 Some(text) => self.read_text(tag, text),
                 None => Ok(()),
             },
@@ -232,5 +232,6 @@ const NO_KEY: &str = "a delete that is no row needs a message key: an object of 
 /// The source's name, by the topic that Debezium makes of it: `name.schema.table`, of SQL Server `name.database.schema.table`.
 fn first_part(topic: &str, connector: Connector) -> &str {
     let behind = if connector == Connector::SqlServer { 3 } else { 2 };
-    topic.rmatch_indices('.').nth(behind - 1).map_or(topic, |(dot, _)| &topic[..dot])
+    let mut dots = topic.bytes().enumerate().rev().filter(|(_, byte)| *byte == b'.');
+    dots.nth(behind - 1).map_or(topic, |(dot, _)| &topic[..dot])
 }

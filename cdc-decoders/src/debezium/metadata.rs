@@ -97,7 +97,12 @@ fn of_source(name: &str) -> Tag {
 
 /// The text in a header, whatever converter wrote it: bare, as JSON, or as JSON with schema. `None` for null.
 pub(crate) fn header_text(header: &[u8]) -> Option<&str> {
-    let mut text = std::str::from_utf8(header).ok()?.trim();
+    text_in(std::str::from_utf8(header).ok()?)
+}
+
+/// The same of text.
+pub(crate) fn text_in(header: &str) -> Option<&str> {
+    let mut text = header.trim();
     if text.starts_with('{')
         && let Ok(payload) = envelope::unwrapped(text.as_bytes())
     {
