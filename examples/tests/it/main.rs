@@ -2,6 +2,8 @@
 
 #[cfg(test)]
 mod bad_input;
+#[cfg(all(test, feature = "kafka"))]
+mod broker;
 #[cfg(test)]
 mod programs;
 #[cfg(test)]
