@@ -5,6 +5,8 @@ mod bad_input;
 #[cfg(all(test, feature = "kafka"))]
 mod broker;
 #[cfg(test)]
+mod letters;
+#[cfg(test)]
 mod programs;
 #[cfg(test)]
 mod pumps;
