@@ -7,12 +7,13 @@ use std::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::change::Origin;
+use crate::error::{Error, Result};
 
 /// Where on its way the message failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Stage {
     /// The bytes are not what the format says.
@@ -97,7 +98,70 @@ struct Line<'a> {
     value: Option<String>,
 }
 
+#[derive(Deserialize)]
+struct ReadLine {
+    stage: Stage,
+    reason: String,
+    topic: String,
+    partition: i32,
+    offset: i64,
+    timestamp: Option<i64>,
+    headers: Vec<(String, Option<String>)>,
+    key: Option<String>,
+    value: Option<String>,
+}
+
+/// A letter that became a change later, as it is noted: where its message stood.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AppliedLetter {
+    topic: String,
+    partition: i32,
+    offset: i64,
+}
+
+impl AppliedLetter {
+    /// The note as one line of JSON, without the line's end.
+    #[must_use]
+    pub fn to_json_line(origin: &Origin) -> String {
+        let note = Self { topic: origin.topic.to_string(), partition: origin.partition, offset: origin.offset };
+        serde_json::to_string(&note).unwrap_or_default()
+    }
+
+    /// Reads a note.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] where the line is none.
+    pub fn parse(line: &str) -> Result<Origin> {
+        let Self { topic, partition, offset } = serde_json::from_str(line).map_err(corrupt)?;
+        Ok(Origin { topic: topic.into(), partition, offset })
+    }
+}
+
+/// Holds no value of the line.
+fn corrupt(error: serde_json::Error) -> Error {
+    let reason = format!("{:?} error at column {}", error.classify(), error.column());
+    Error::Corrupt { what: "a line of dead letters".to_owned(), reason }
+}
+
 impl DeadLetter {
+    /// Reads a line that [`to_json_line`](Self::to_json_line) wrote.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] where the line is none. Holds no value of it.
+    pub fn from_json_line(line: &str) -> Result<Self> {
+        let line: ReadLine = serde_json::from_str(line).map_err(corrupt)?;
+        let bytes = |text: Option<String>| text.map(|text| STANDARD.decode(text).map_err(|_| no_base64())).transpose();
+        let header = |(name, value)| bytes(value).map(|value| (name, value));
+        let original = Original {
+            origin: Origin { topic: line.topic.into(), partition: line.partition, offset: line.offset },
+            timestamp_ms: line.timestamp,
+            key: bytes(line.key)?,
+            value: bytes(line.value)?,
+            headers: line.headers.into_iter().map(header).collect::<Result<_>>()?,
+        };
+        Ok(Self { stage: line.stage, reason: line.reason, original })
+    }
+
     /// The letter as one line of JSON, without the line's end; keys, values and headers in base64.
     #[must_use]
     pub fn to_json_line(&self) -> String {
@@ -116,6 +180,10 @@ impl DeadLetter {
         };
         serde_json::to_string(&line).unwrap_or_default()
     }
+}
+
+fn no_base64() -> Error {
+    Error::Corrupt { what: "a line of dead letters".to_owned(), reason: "is not base64".to_owned() }
 }
 
 #[cfg(test)]
@@ -139,5 +207,10 @@ mod tests {
             letter.to_json_line(),
             r#"{"stage":"decode","reason":"no `op`","topic":"t","partition":1,"offset":7,"timestamp":5,"headers":[["h","eA=="]],"key":null,"value":"/wA="}"#
         );
+        assert_eq!(DeadLetter::from_json_line(&letter.to_json_line()).unwrap(), letter);
+        let note = AppliedLetter::to_json_line(&letter.original.origin);
+        assert_eq!(AppliedLetter::parse(&note).unwrap(), letter.original.origin);
+        let broken = DeadLetter::from_json_line(r#"{"stage":"hunter2"}"#).unwrap_err().to_string();
+        assert!(!broken.contains("hunter2"), "{broken}");
     }
 }

@@ -136,9 +136,24 @@ pub fn cdc_dir() -> String {
     below_hoodie(".cdc")
 }
 
+/// The folder of messages that instants could not apply.
+pub fn dead_letters_dir() -> String {
+    join(&cdc_dir(), "dead_letters")
+}
+
 /// The messages that an instant could not apply.
 pub fn dead_letters(instant: InstantTime) -> String {
-    join(&join(&cdc_dir(), "dead_letters"), &format!("{instant}.jsonl"))
+    join(&dead_letters_dir(), &format!("{instant}.jsonl"))
+}
+
+/// The folder of what became of such messages later.
+pub fn applied_letters_dir() -> String {
+    join(&cdc_dir(), "applied_letters")
+}
+
+/// The messages of earlier instants that an instant applied.
+pub fn applied_letters(instant: InstantTime) -> String {
+    join(&applied_letters_dir(), &format!("{instant}.jsonl"))
 }
 
 /// What a pipeline remembers of rows beside the table, as of an instant.

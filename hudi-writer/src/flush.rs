@@ -10,7 +10,7 @@ use hudi_core::bloom::{BloomFilter, TYPE_CODE};
 use hudi_core::change::{Op, OrderKind, Origin, columns};
 use hudi_core::checkpoint::{Bounding, Checkpoint};
 use hudi_core::commit::{CommitMetadata, WriteOperation, WriteStat};
-use hudi_core::dead_letter::{DeadLetter, Original, Stage};
+use hudi_core::dead_letter::{AppliedLetter, DeadLetter, Original, Stage};
 use hudi_core::file_name::{BaseFileName, Marker, MarkerKind, WriteToken};
 use hudi_core::instant::{Action, Instant, InstantTime};
 use hudi_core::layout;
@@ -27,6 +27,7 @@ use crate::cow::{FileMeta, Rewrite};
 use crate::error::{Error, Result, format};
 use crate::file::{BaseFileFooter, EncoderSpec, Encoding, scan};
 use crate::ghosts::{Tracked, due, track};
+use crate::letters::DELETES_KEY;
 use crate::lock::Guard;
 use crate::moves::{Window, follow};
 use crate::mutant::Mutant;
@@ -83,6 +84,8 @@ struct Written {
     replaced_rows: u64,
     ignored_changes: u64,
     letters: usize,
+    /// Changes that delete a row, whether it was there or not.
+    deletes: usize,
     remembering: Remembering,
     stages: Stages,
 }
@@ -333,6 +336,7 @@ impl Flush<'_> {
         requested.announce(&metadata, &markers).await?;
         let letters = std::mem::take(&mut session.letters);
         write_dead_letters(&session.parts.store, requested.time(), &letters).await?;
+        write_applied_letters(&session.parts.store, requested.time(), &std::mem::take(&mut session.applied)).await?;
         if let Some(memory) = &remembering.memory {
             memory.name_in(&mut self.positions.checkpoint);
             let is_broken = |how| session.parts.is_broken(how);
@@ -342,9 +346,19 @@ impl Flush<'_> {
         }
         let stats = metadata.write_stats().cloned().collect();
         let (action, letters) = (requested.action(), letters.len());
-        let stages = Stages::default();
-        let written =
-            Written { action, scope, stats, replaced, replaced_rows, ignored_changes, letters, remembering, stages };
+        let (stages, deletes) = (Stages::default(), changes.ops.iter().filter(|op| **op == Op::Delete).count());
+        let written = Written {
+            action,
+            scope,
+            stats,
+            replaced,
+            replaced_rows,
+            ignored_changes,
+            letters,
+            deletes,
+            remembering,
+            stages,
+        };
         Ok((written, jobs, changes))
     }
 
@@ -468,6 +482,9 @@ impl Flush<'_> {
         }
         let attempt = crate::clock::uuid_text(session.parts.clock.unique_id());
         metadata.extra_metadata.insert(ATTEMPT_KEY.to_owned(), attempt);
+        if written.deletes > 0 {
+            metadata.extra_metadata.insert(DELETES_KEY.to_owned(), written.deletes.to_string());
+        }
         for stat in &written.stats {
             metadata.add(stat.clone());
         }
@@ -577,6 +594,18 @@ async fn write_dead_letters(
         lines.push('\n');
     }
     store.put(&layout::dead_letters(instant), Bytes::from(lines)).await
+}
+
+async fn write_applied_letters(
+    store: &crate::store::TableStore,
+    instant: InstantTime,
+    applied: &[Origin],
+) -> Result<()> {
+    if applied.is_empty() {
+        return Ok(());
+    }
+    let lines: String = applied.iter().map(|origin| AppliedLetter::to_json_line(origin) + "\n").collect();
+    store.put(&layout::applied_letters(instant), Bytes::from(lines)).await
 }
 
 /// Writes all files, several at a time; the stats are in the order of the jobs.

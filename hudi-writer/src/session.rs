@@ -1,6 +1,7 @@
 //! [`Session`]: what a writer holds between two commits.
 
 use arrow::datatypes::SchemaRef;
+use hudi_core::change::Origin;
 use hudi_core::dead_letter::DeadLetter;
 use hudi_core::key::KeySpec;
 
@@ -22,6 +23,8 @@ pub(crate) struct Session {
     pub(crate) columns: Option<SchemaRef>,
     pub(crate) buffer: Buffer,
     pub(crate) letters: Vec<DeadLetter>,
+    /// Letters of earlier commits that became changes.
+    pub(crate) applied: Vec<Origin>,
     /// What the pipeline remembers of rows beside the table.
     pub(crate) memory: Remembered,
     /// Whoever sends the changes says that for now there are no more.

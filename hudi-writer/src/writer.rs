@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use arrow::array::{Array, BooleanArray, new_null_array};
 use arrow::datatypes::{FieldRef, Schema};
 use hudi_core::change::{ChangeBatch, Op, OrderKind, Origin, columns};
-use hudi_core::checkpoint::{Checkpoint, Judged, MAX_EPOCH, PartitionPosition, Verdict, WentBack};
+use hudi_core::checkpoint::{Checkpoint, Epochs, Judged, MAX_EPOCH, PartitionPosition, Verdict, WentBack};
 use hudi_core::dead_letter::{DeadLetter, Original, Stage};
 use hudi_core::key::KeySpec;
 use hudi_core::properties::TableProperties;
@@ -18,6 +18,7 @@ use crate::components::Components;
 use crate::error::{Error, Result, format};
 use crate::flush::{Flush, Work, ghosts_are_due};
 use crate::keying::{Keyed, keys_of, other_keys_of};
+use crate::letters::below_all;
 use crate::mutant::Mutant;
 use crate::outcome::{CommitOutcome, Refusals, Refused, Taken};
 use crate::positions::Positions;
@@ -63,6 +64,7 @@ impl TableWriter {
             columns: table.columns.clone(),
             buffer: Buffer::default(),
             letters: vec![],
+            applied: vec![],
             memory: Remembered::default(),
             all_has_come: false,
             table,
@@ -149,14 +151,39 @@ impl TableWriter {
         let batch = &*self.in_table_order(batch);
         let mut checkpoint = self.positions.checkpoint.clone();
         let judged = checkpoint.judge(batch, self.session.parts.settings.on_source_went_back).map_err(went_back)?;
+        let batch = &*with_arrivals(batch, &judged.verdicts, &self.positions.checkpoint, &mut checkpoint)?;
+        self.take(batch, &judged, checkpoint)
+    }
+
+    /// Takes the changes of dead letters, whatever the table says of how far it is: below what came since. One that is taken is
+    /// [applied](Self::letter_is_applied) with the commit; those refused stay letters.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    pub fn write_again(&mut self, batch: &ChangeBatch) -> Result<Taken> {
+        self.refuse_if_failed()?;
+        batch.validate().map_err(format)?;
+        let batch = with_table_types(batch)?;
+        let batch = below_all(&self.in_table_order(&batch));
+        let checkpoint = self.positions.checkpoint.clone();
+        let mut judged = Judged { verdicts: vec![Verdict::New; batch.num_rows()], epochs: Epochs::default() };
+        judged.epochs.push(0, checkpoint.epoch(&batch.source));
+        self.take(&batch, &judged, checkpoint)
+    }
+
+    /// Notes with the next commit that a dead letter became changes that were taken, or holds none.
+    pub fn letter_is_applied(&mut self, origin: Origin) {
+        self.session.applied.push(origin);
+    }
+
+    fn take(&mut self, batch: &ChangeBatch, judged: &Judged, mut checkpoint: Checkpoint) -> Result<Taken> {
         let verdicts = &judged.verdicts;
-        let batch = &*with_arrivals(batch, verdicts, &self.positions.checkpoint, &mut checkpoint)?;
         let settled = self.settle(batch, verdicts)?;
         let batch = settled.as_ref().map_or(batch, |settled| &*settled.batch);
-        let Keyed { keys, partitions, refused } = self.keys_of(batch, &judged)?;
+        let Keyed { keys, partitions, refused } = self.keys_of(batch, judged)?;
         let truncates = match self.session.mode {
             Mode::History => Truncates::default(),
-            Mode::Upsert | Mode::SoftDelete => note_truncates(batch, &judged, &mut checkpoint)?,
+            Mode::Upsert | Mode::SoftDelete => note_truncates(batch, judged, &mut checkpoint)?,
         };
         let mut refusals = Refusals::of(batch, verdicts);
         settled.iter().for_each(|settled| refusals.add(Stage::Schema, &settled.refused));
@@ -340,7 +367,8 @@ impl TableWriter {
     pub async fn commit(&mut self, originals: &(dyn Fn(&Origin) -> Option<Original> + Sync)) -> Result<CommitOutcome> {
         self.refuse_if_failed()?;
         let mut outcome = CommitOutcome::Empty;
-        if self.session.buffer.rows() > 0 || !self.session.letters.is_empty() || self.positions.have_moved() {
+        let Session { buffer, letters, applied, .. } = &self.session;
+        if buffer.rows() > 0 || !letters.is_empty() || !applied.is_empty() || self.positions.have_moved() {
             outcome = self.flush(originals, Work::Changes).await?;
         }
         if self.failed || !ghosts_are_due(&self.session, &self.positions) {

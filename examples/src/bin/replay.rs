@@ -5,18 +5,19 @@
 
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use cdc_decoders::Decoded;
 use clap::{Args, Parser, ValueEnum};
 use examples::{
-    Decoders, Failure, FormatOptions, IndexOption, OnBadMessage, ReplaySettings, Replayer, Route, Summary, UrlTemplate,
-    finish, parse_property,
+    Decoders, Failure, FormatOptions, IndexOption, LetterSettings, OnBadMessage, ReplaySettings, Replayer, Route,
+    Summary, UrlTemplate, finish, parse_property, replay_letters,
 };
 use hudi_writer::ingest::{Given, TableTemplate};
 use hudi_writer::{
-    ForeignPending, Mode, NewTable, OnSchemaConflict, SecondSnapshot, SourceWentBack, TableWriter, WriterSettings,
+    ForeignPending, Mode, NewTable, OnSchemaConflict, SecondSnapshot, SourceWentBack, Table, TableWriter,
+    WriterSettings,
 };
 use kafka_source::{CaptureReader, CapturedRecord};
 use serde::Serialize;
@@ -28,8 +29,14 @@ const REPORT_EVERY: u64 = 10_000;
 #[derive(Debug, Parser)]
 struct Arguments {
     /// The capture: one Kafka record a line, as JSON with base64; plain or gzip.
-    #[arg(long)]
-    input: PathBuf,
+    #[arg(long, required_unless_present = "dead_letters")]
+    input: Option<PathBuf>,
+    /// In place of a capture: the dead letters that this table keeps, sent again into it, or into --table.
+    #[arg(long, value_name = "TABLE", conflicts_with_all = ["input", "tables"])]
+    dead_letters: Option<String>,
+    /// With --dead-letters: rows that may have been deleted since come back.
+    #[arg(long, requires = "dead_letters")]
+    may_return: bool,
     #[command(flatten)]
     format: FormatOptions,
     #[command(flatten)]
@@ -88,7 +95,7 @@ struct Arguments {
 
 /// Where the rows go.
 #[derive(Debug, Args)]
-#[group(required = true, multiple = false)]
+#[group(required = false, multiple = false)]
 struct Target {
     /// The table: a folder's path, file:///… or s3://…
     #[arg(long)]
@@ -170,6 +177,9 @@ async fn main() -> ExitCode {
 
 async fn replay(arguments: Arguments) -> Result<(), Failure> {
     let decoders = arguments.format.decoders()?;
+    if let Some(from) = &arguments.dead_letters {
+        return letters(&arguments, &decoders, from).await;
+    }
     let tables = tables(&arguments, &decoders).await?;
     let on_bad = if arguments.stop_on_bad_message { OnBadMessage::Stop } else { OnBadMessage::DeadLetter };
     let rows = arguments.commit_every_rows.map_or(usize::MAX, |rows| rows as usize);
@@ -187,6 +197,16 @@ async fn replay(arguments: Arguments) -> Result<(), Failure> {
     failed(failures)
 }
 
+/// Sends the dead letters of a table again.
+async fn letters(arguments: &Arguments, decoders: &Decoders, from: &str) -> Result<(), Failure> {
+    let into = arguments.target.table.as_deref().unwrap_or(from);
+    let builder = TableWriter::builder(into).settings(settings(arguments));
+    let how = LetterSettings { may_return: arguments.may_return };
+    let done = replay_letters(&Table::open(from).await?, builder, decoders, &arguments.key, how).await?;
+    let text = serde_json::to_string(&done).map_err(|error| Failure::failed(error.to_string()))?;
+    Ok(writeln!(std::io::stdout(), "{text}")?)
+}
+
 /// What was done, by topic, and what failed.
 type Ended = (BTreeMap<String, Summary>, Vec<(String, Failure)>);
 
@@ -196,7 +216,8 @@ async fn feed(
     tables: &BTreeMap<String, String>,
     mut replayer: Replayer,
 ) -> Result<Ended, Failure> {
-    let mut reader = CaptureReader::open(&arguments.input)?;
+    let input = input(arguments)?;
+    let mut reader = CaptureReader::open(input)?;
     let mut record = CapturedRecord::default();
     let (mut progress, mut messages) = (Progress::new(), 0);
     while !replayer.is_over() && reader.read_next(&mut record)? {
@@ -209,7 +230,7 @@ async fn feed(
     progress.clear();
     if messages == 0 {
         let topics: Vec<&String> = tables.keys().collect();
-        return Err(Failure::failed(format!("{}: no message of {topics:?}", arguments.input.display())));
+        return Err(Failure::failed(format!("{}: no message of {topics:?}", input.display())));
     }
     replayer.finish().await
 }
@@ -308,7 +329,8 @@ async fn topics(arguments: &Arguments, decoders: &Decoders) -> Result<Vec<String
         return Ok(vec![topic.clone()]);
     }
     let mut has_rows: BTreeMap<String, bool> = BTreeMap::new();
-    let mut reader = CaptureReader::open(&arguments.input)?;
+    let input = input(arguments)?;
+    let mut reader = CaptureReader::open(input)?;
     let mut record = CapturedRecord::default();
     while reader.read_next(&mut record)? {
         if has_rows.get(&record.topic).is_none_or(|has_rows| !has_rows) {
@@ -320,9 +342,13 @@ async fn topics(arguments: &Arguments, decoders: &Decoders) -> Result<Vec<String
     }
     let topics: Vec<String> = has_rows.into_iter().filter(|(_, has_rows)| *has_rows).map(|(topic, _)| topic).collect();
     if topics.is_empty() {
-        return Err(Failure::failed(format!("{}: no message holds a row", arguments.input.display())));
+        return Err(Failure::failed(format!("{}: no message holds a row", input.display())));
     }
     Ok(topics)
+}
+
+fn input(arguments: &Arguments) -> Result<&Path, Failure> {
+    arguments.input.as_deref().ok_or_else(|| Failure::usage("want --input"))
 }
 
 fn the_topic(mut topics: Vec<String>) -> Result<String, Failure> {

@@ -127,5 +127,8 @@ impl<S: Source> Pump<S> {
             self.ended.remove(place);
         }
         self.later.forget(places);
+        if self.later.told().is_none() {
+            self.feed.rest_schemas(None);
+        }
     }
 }

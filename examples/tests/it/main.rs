@@ -2,8 +2,12 @@
 
 #[cfg(test)]
 mod bad_input;
+#[cfg(all(test, feature = "kafka"))]
+mod broker;
 #[cfg(test)]
 mod formats;
+#[cfg(test)]
+mod letters;
 #[cfg(test)]
 mod programs;
 #[cfg(test)]

@@ -122,7 +122,8 @@ async fn remove(
     Note { files, fenced, .. }: Note,
 ) -> Result<()> {
     let store = &parts.store;
-    let beside = memories(store, time).await?.into_iter().chain([layout::dead_letters(time)]);
+    let letters = [layout::dead_letters(time), layout::applied_letters(time)];
+    let beside = memories(store, time).await?.into_iter().chain(letters);
     store.delete_all(files.into_iter().chain(beside).collect()).await?;
     markers::remove(store, time).await?;
     match fenced {

@@ -497,7 +497,9 @@ fn act(consumer: &BaseConsumer<Callbacks>, action: Action) -> Result<()> {
     let (doing, done) = match &action {
         Action::Assign(starts) => {
             let list = list(starts.iter().map(|(place, at)| (place, Offset::Offset(*at))))?;
-            ("to begin", if eager { consumer.assign(&list) } else { consumer.incremental_assign(&list) })
+            let assigned = if eager { consumer.assign(&list) } else { consumer.incremental_assign(&list) };
+            // librdkafka keeps a partition paused that was ours before.
+            ("to begin", assigned.and_then(|()| if starts.is_empty() { Ok(()) } else { consumer.resume(&list) }))
         }
         Action::Reassign(starts) => {
             let list = list(starts.iter().map(|(place, at)| (place, Offset::Offset(*at))))?;
