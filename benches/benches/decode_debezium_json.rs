@@ -1,27 +1,23 @@
-//! Debezium's JSON without inline schema to columns, beside serde_json: into a typed struct that borrows all it can, and into `Value`.
+//! Debezium's JSON in each of its shapes to columns, beside serde_json: envelopes without and with their schema, and flattened rows.
 //!
-//! Ours makes Arrow columns of a declared schema; the baselines drop what they parsed, message by message.
+//! Ours makes Arrow columns; the baselines drop what they parsed, message by message: `typed` structs that borrow all they can, and
+//! `value`, `serde_json::Value`.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::hint::black_box;
 
-use benches::debezium::{MESSAGE_BYTES, messages};
-use cdc_decoders::debezium::{DebeziumJson, DeclaredSchema};
+use benches::debezium::{ENVELOPE, MESSAGE_BYTES, flat_messages, messages, messages_with_schema};
+use cdc_decoders::debezium::{DebeziumFlatJson, DebeziumJson, DeclaredSchema};
 use cdc_decoders::{Decoded, Decoder, Message};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use serde::Deserialize;
 
 const MESSAGES: usize = 10_000;
 
-const SCHEMA: &str = r#"{"type":"struct","fields":[
-    {"type":"int32","field":"id"},
-    {"type":"string","optional":true,"field":"name"},
-    {"type":"string","optional":true,"field":"email"},
-    {"type":"bytes","optional":true,"name":"org.apache.kafka.connect.data.Decimal","parameters":{"scale":"2","connect.decimal.precision":"12"},"field":"balance"},
-    {"type":"int64","optional":true,"name":"io.debezium.time.MicroTimestamp","field":"created_at"},
-    {"type":"boolean","optional":true,"field":"active"}]}"#;
+type Messages = Vec<(Vec<u8>, Vec<u8>)>;
 
 #[derive(Deserialize)]
 #[allow(dead_code)]
@@ -79,7 +75,56 @@ struct Transaction<'a> {
     data_collection_order: i64,
 }
 
-fn decode(decoder: &mut DebeziumJson, messages: &[(Vec<u8>, Vec<u8>)]) -> usize {
+#[derive(Deserialize)]
+#[allow(dead_code)]
+struct FlatRow<'a> {
+    id: i32,
+    #[serde(borrow)]
+    name: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    email: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    balance: Option<Cow<'a, str>>,
+    created_at: Option<i64>,
+    active: Option<bool>,
+    #[serde(rename = "__deleted")]
+    deleted: &'a str,
+    #[serde(rename = "__op")]
+    op: &'a str,
+    #[serde(rename = "__table")]
+    table: &'a str,
+    #[serde(rename = "__lsn")]
+    lsn: Option<i64>,
+    #[serde(rename = "__source_ts_ms")]
+    source_ts_ms: Option<i64>,
+}
+
+#[derive(Deserialize)]
+#[allow(dead_code)]
+struct Wrapped<'a> {
+    #[serde(borrow)]
+    schema: Schema<'a>,
+    #[serde(borrow)]
+    payload: Envelope<'a>,
+}
+
+#[derive(Deserialize)]
+#[allow(dead_code)]
+struct Schema<'a> {
+    #[serde(rename = "type")]
+    kind: &'a str,
+    #[serde(borrow, default)]
+    fields: Vec<Schema<'a>>,
+    optional: Option<bool>,
+    name: Option<&'a str>,
+    version: Option<i32>,
+    field: Option<&'a str>,
+    default: Option<&'a str>,
+    #[serde(borrow)]
+    parameters: Option<BTreeMap<&'a str, &'a str>>,
+}
+
+fn decode(decoder: &mut dyn Decoder, messages: &Messages) -> usize {
     for (offset, (key, value)) in messages.iter().enumerate() {
         let message = Message {
             topic: "shop.public.customers",
@@ -95,33 +140,63 @@ fn decode(decoder: &mut DebeziumJson, messages: &[(Vec<u8>, Vec<u8>)]) -> usize 
     black_box(decoder.flush().unwrap().unwrap()).num_rows()
 }
 
-fn decode_debezium_json(criterion: &mut Criterion) {
-    let messages = messages(MESSAGES, 42);
-    assert!(messages.iter().all(|(_, value)| value.len() == MESSAGE_BYTES));
-    let mut group = criterion.benchmark_group("decode_debezium_json");
-    for throughput in [Throughput::Bytes((MESSAGES * MESSAGE_BYTES) as u64), Throughput::Elements(MESSAGES as u64)] {
-        let unit = if matches!(throughput, Throughput::Bytes(_)) { "bytes" } else { "messages" };
+/// Ours and the baselines, each in bytes and in messages.
+fn compare(
+    criterion: &mut Criterion,
+    group: &str,
+    messages: &Messages,
+    decoders: &mut [(&str, &mut dyn Decoder)],
+    baselines: &[(&str, fn(&[u8]))],
+) {
+    let bytes = messages.iter().map(|(_, value)| value.len() as u64).sum();
+    let mut group = criterion.benchmark_group(group);
+    for (unit, throughput) in [("bytes", Throughput::Bytes(bytes)), ("messages", Throughput::Elements(MESSAGES as u64))]
+    {
         group.throughput(throughput);
-        let schema = DeclaredSchema::from_json(SCHEMA).unwrap();
-        let mut declared = DebeziumJson::builder().declared(schema).build().unwrap();
-        let mut inferred = DebeziumJson::builder().build().unwrap();
-        group.bench_function(BenchmarkId::new("ours", unit), |b| b.iter(|| decode(&mut declared, &messages)));
-        group.bench_function(BenchmarkId::new("ours_inferred", unit), |b| b.iter(|| decode(&mut inferred, &messages)));
-        group.bench_function(BenchmarkId::new("typed", unit), |b| {
-            b.iter(|| {
-                messages.iter().for_each(|(_, m)| drop(black_box(serde_json::from_slice::<Envelope<'_>>(m).unwrap())))
+        for (name, decoder) in &mut *decoders {
+            group.bench_function(BenchmarkId::new(*name, unit), |b| b.iter(|| decode(&mut **decoder, messages)));
+        }
+        for (name, parse) in baselines {
+            group.bench_function(BenchmarkId::new(*name, unit), |b| {
+                b.iter(|| messages.iter().for_each(|(_, message)| parse(message)));
             });
-        });
-        group.bench_function(BenchmarkId::new("value", unit), |b| {
-            b.iter(|| {
-                messages
-                    .iter()
-                    .for_each(|(_, m)| drop(black_box(serde_json::from_slice::<serde_json::Value>(m).unwrap())))
-            });
-        });
+        }
     }
     group.finish();
 }
 
-criterion_group!(benches, decode_debezium_json);
+fn value(message: &[u8]) {
+    drop(black_box(serde_json::from_slice::<serde_json::Value>(message).unwrap()));
+}
+
+fn json(criterion: &mut Criterion) {
+    let messages = messages(MESSAGES, 42);
+    assert!(messages.iter().all(|(_, value)| value.len() == MESSAGE_BYTES));
+    let schema = DeclaredSchema::from_json(ENVELOPE).unwrap();
+    let mut declared = DebeziumJson::builder().declared(schema).build().unwrap();
+    let mut inferred = DebeziumJson::builder().build().unwrap();
+    let mut decoders: [(&str, &mut dyn Decoder); 2] = [("ours", &mut declared), ("ours_inferred", &mut inferred)];
+    let typed: fn(&[u8]) = |message| drop(black_box(serde_json::from_slice::<Envelope<'_>>(message).unwrap()));
+    compare(criterion, "decode_debezium_json", &messages, &mut decoders, &[("typed", typed), ("value", value)]);
+}
+
+fn flat_json(criterion: &mut Criterion) {
+    let messages = flat_messages(MESSAGES, 42);
+    let schema = DeclaredSchema::from_json(ENVELOPE).unwrap();
+    let mut declared = DebeziumFlatJson::builder().declared(schema).build().unwrap();
+    let mut inferred = DebeziumFlatJson::builder().build().unwrap();
+    let mut decoders: [(&str, &mut dyn Decoder); 2] = [("ours", &mut declared), ("ours_inferred", &mut inferred)];
+    let typed: fn(&[u8]) = |message| drop(black_box(serde_json::from_slice::<FlatRow<'_>>(message).unwrap()));
+    compare(criterion, "decode_debezium_flat_json", &messages, &mut decoders, &[("typed", typed)]);
+}
+
+fn json_with_schema(criterion: &mut Criterion) {
+    let messages = messages_with_schema(MESSAGES, 42);
+    let mut inline = DebeziumJson::builder().build().unwrap();
+    let typed: fn(&[u8]) = |message| drop(black_box(serde_json::from_slice::<Wrapped<'_>>(message).unwrap()));
+    let mut decoders: [(&str, &mut dyn Decoder); 1] = [("ours", &mut inline)];
+    compare(criterion, "decode_debezium_json_with_schema", &messages, &mut decoders, &[("typed", typed)]);
+}
+
+criterion_group!(benches, json, flat_json, json_with_schema);
 criterion_main!(benches);
