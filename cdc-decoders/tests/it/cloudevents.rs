@@ -177,7 +177,7 @@ fn bad_bytes_leave_no_trace() {
 }
 
 /// The message of an event made of an envelope's: the images as they stand there, the schema less what is not in the data.
-fn as_event(record: &Record) -> Option<Sample> {
+pub(crate) fn as_event(record: &Record) -> Option<Sample> {
     let sample = record.sample();
     let mut value: Value = serde_json::from_slice(sample.value.as_ref()?).unwrap();
     let schema = value.get("payload").is_some().then(|| value["schema"].take());

@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use cdc_decoders::debezium::{DebeziumAvro, DebeziumFlatAvro, DebeziumFlatJson, DebeziumJson, DeclaredSchema};
+use cdc_decoders::debezium::{
+    DebeziumAvro, DebeziumCloudEvents, DebeziumFlatAvro, DebeziumFlatJson, DebeziumJson, DeclaredSchema,
+};
 use cdc_decoders::testing::{Conformance, Fuzzed, Sample, conformance};
 use cdc_decoders::{Decoder, SchemaId};
 
-use crate::capture::{folder, records, schemas};
+use crate::capture::{Record, folder, records, schemas};
+use crate::cloudevents::as_event;
 
 const SOURCE: &str = r#""source":{"version":"3.6.3.Final","connector":"postgresql","name":"pg","ts_ms":17,"snapshot":null,"db":"d","sequence":"[\"12\",\"34\"]","lsn":34,"xmin":null}"#;
 
@@ -132,17 +135,19 @@ fn targets(folder: &Path) -> Vec<Target> {
     let avro: fn() -> Box<dyn Decoder> = || Box::new(DebeziumAvro::builder().build().unwrap());
     let flat: fn() -> Box<dyn Decoder> = || Box::new(DebeziumFlatJson::builder().build().unwrap());
     let flat_avro: fn() -> Box<dyn Decoder> = || Box::new(DebeziumFlatAvro::builder().build().unwrap());
-    let target = |name: &'static str, make, capture: &str| {
+    let events: fn() -> Box<dyn Decoder> = || Box::new(DebeziumCloudEvents::builder().build().unwrap());
+    let made = |name: &'static str, make, capture: &str, sample: fn(&Record) -> Option<Sample>| {
         let path = folder.join(capture);
         let records = records(&path);
         let of_tables = records.iter().filter(|r| ["all_types", "evolving"].contains(&r.table()));
-        let of_tables: Vec<_> = of_tables.filter(|r| r.value().is_some()).map(|r| r.sample()).collect();
+        let of_tables: Vec<_> = of_tables.filter(|r| r.value().is_some()).filter_map(sample).collect();
         let step = of_tables.len().div_ceil(8);
         let topic = of_tables[0].topic.clone();
         let samples = of_tables.into_iter().step_by(step).filter(|sample| sample.topic == topic).collect();
         let schemas = if capture.contains("avro") { schemas(&path) } else { BTreeMap::new() };
         Target { name, make, samples, schemas }
     };
+    let target = |name, make, capture| made(name, make, capture, |record| Some(record.sample()));
     vec![
         target("JSON", json, "pg/json"),
         target("JSON with schema", json, "maria/json-schema"),
@@ -151,6 +156,8 @@ fn targets(folder: &Path) -> Vec<Target> {
         target("flattened Avro", flat_avro, "pg/flat-avro"),
         target("Avro of PostgreSQL", avro, "pg/avro"),
         target("Avro of MariaDB", avro, "maria/avro"),
+        made("CloudEvents", events, "pg/json", as_event),
+        made("CloudEvents with schema", events, "maria/json-schema", as_event),
     ]
 }
 
