@@ -2,7 +2,8 @@
 
 #[cfg(test)]
 mod bad_input;
-#[cfg(all(test, feature = "kafka"))]
+#[cfg(test)]
+#[cfg(feature = "kafka")]
 mod broker;
 #[cfg(test)]
 mod formats;
