@@ -10,11 +10,13 @@ use cdc_decoders::debezium::{
 use cdc_decoders::overrides::{HashKeys, Overrides};
 use cdc_decoders::{Decoder, Framing};
 use clap::{Args, ValueEnum};
+use serde::Deserialize;
 
 use crate::{Failure, FeedSettings, OnBadMessage, Schemas};
 
 /// The form of the messages.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Format {
     /// Debezium's envelope in JSON, with or without inline schema.
     DebeziumJson,

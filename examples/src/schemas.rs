@@ -80,7 +80,8 @@ impl Schemas {
         self.learn_and_decode(decoder, message, id).await
     }
 
-    async fn learn_and_decode(
+    /// As [`decode`](Self::decode), of a message whose first schema the decoder asked for.
+    pub(crate) async fn learn_and_decode(
         &self,
         decoder: &mut dyn Decoder,
         message: &Message<'_>,

@@ -30,7 +30,7 @@ use crate::ghosts::{Tracked, due, track};
 use crate::lock::Guard;
 use crate::moves::{Window, follow};
 use crate::mutant::Mutant;
-use crate::outcome::{CommitOutcome, Committed};
+use crate::outcome::{CommitOutcome, Committed, Stages};
 use crate::plan::{Plan, PlannedFile, Planner};
 use crate::positions::Positions;
 use crate::remembered::{Remembered, remove_superseded};
@@ -84,6 +84,7 @@ struct Written {
     ignored_changes: u64,
     letters: usize,
     remembering: Remembering,
+    stages: Stages,
 }
 
 /// What a commit does to the row memory.
@@ -105,6 +106,8 @@ struct Job {
 
 impl Flush<'_> {
     pub(crate) async fn run(mut self) -> Result<CommitOutcome> {
+        let clock = Arc::clone(&self.session.parts.clock);
+        let began_ms = clock.now_ms();
         let guard = self.session.parts.lock.acquire().await?;
         let begun = self.begin(&guard).await;
         guard.release().await;
@@ -115,6 +118,7 @@ impl Flush<'_> {
         if self.session.parts.is_broken(Mutant::CompletedBeforeFiles) {
             return self.write_last(requested).await;
         }
+        let begin_ms = clock.now_ms() - began_ms;
         let written = match requested.during(self.write(&requested)).await {
             Ok(written) => written,
             Err(error) => {
@@ -122,7 +126,9 @@ impl Flush<'_> {
                 return Err(error);
             }
         };
-        self.complete(requested.written(), written).await
+        let (stages, written_ms) = (written.stages, clock.now_ms());
+        let outcome = self.complete(requested.written(), written).await?;
+        Ok(outcome.within(Stages { begin_ms, complete_ms: clock.now_ms() - written_ms, ..stages }))
     }
 
     /// Draws the instant, above all that others did. The lock is held; `Err` names what stands against it.
@@ -295,9 +301,13 @@ impl Flush<'_> {
 
     /// Plans what becomes of every file group, announces it, and writes it.
     async fn write(&mut self, requested: &Requested) -> Result<Written> {
+        let clock = Arc::clone(&self.session.parts.clock);
+        let began_ms = clock.now_ms();
         let (announced, jobs, changes) = self.announce(requested).await?;
+        let planned_ms = clock.now_ms();
         let stats = write_files(self.session, &changes, jobs, requested.time()).await?;
-        Ok(Written { stats, ..announced })
+        let (plan_ms, write_ms) = (planned_ms - began_ms, clock.now_ms() - planned_ms);
+        Ok(Written { stats, stages: Stages { plan_ms, write_ms, ..Stages::default() }, ..announced })
     }
 
     /// Plans what becomes of every file group, and says so on the timeline; dead letters are written. The stats are those
@@ -332,7 +342,9 @@ impl Flush<'_> {
         }
         let stats = metadata.write_stats().cloned().collect();
         let (action, letters) = (requested.action(), letters.len());
-        let written = Written { action, scope, stats, replaced, replaced_rows, ignored_changes, letters, remembering };
+        let stages = Stages::default();
+        let written =
+            Written { action, scope, stats, replaced, replaced_rows, ignored_changes, letters, remembering, stages };
         Ok((written, jobs, changes))
     }
 
@@ -666,6 +678,7 @@ fn summed(instant: InstantTime, written: &[WriteStat], ignored_changes: u64, let
         dead_letters: letters as u64,
         forgotten_moves: 0,
         ghosts: 0,
+        stages: Stages::default(),
     }
 }
 

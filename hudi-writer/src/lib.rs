@@ -64,7 +64,7 @@ pub use clock::{Clock, SystemClock};
 pub use compute::Compute;
 pub use error::{Error, Result};
 pub use lock::{Attempt, HeldLock, Lock};
-pub use outcome::{CommitOutcome, Committed, Refused, Taken};
+pub use outcome::{CommitOutcome, Committed, Refused, Stages, Taken};
 pub use read::{DataFile, ReadOptions};
 pub use settings::{
     FileCompression, ForeignMetadataTable, ForeignPending, Index, Mode, NewTable, OnSchemaConflict, SecondSnapshot,

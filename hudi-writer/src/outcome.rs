@@ -108,6 +108,42 @@ pub struct Committed {
     pub forgotten_moves: u64,
     /// Of the deleted rows, those that a later snapshot of the source does not have.
     pub ghosts: u64,
+    /// How long its stages took.
+    pub stages: Stages,
+}
+
+/// How long the stages of a commit took, in milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Stages {
+    /// The lock was waited for, the timeline read and healed, the instant drawn.
+    pub begin_ms: i64,
+    /// Changes were joined, keys looked for, what is to be done was announced.
+    pub plan_ms: i64,
+    /// Files were merged, encoded and put.
+    pub write_ms: i64,
+    /// The lock was waited for again, others were looked for, the instant was completed.
+    pub complete_ms: i64,
+}
+
+impl Stages {
+    const fn and(self, next: Self) -> Self {
+        Self {
+            begin_ms: self.begin_ms + next.begin_ms,
+            plan_ms: self.plan_ms + next.plan_ms,
+            write_ms: self.write_ms + next.write_ms,
+            complete_ms: self.complete_ms + next.complete_ms,
+        }
+    }
+}
+
+impl CommitOutcome {
+    /// With how long it took.
+    pub(crate) fn within(self, stages: Stages) -> Self {
+        match self {
+            Self::Committed(committed) => Self::Committed(Committed { stages, ..committed }),
+            other => other,
+        }
+    }
 }
 
 impl Committed {
@@ -124,6 +160,7 @@ impl Committed {
             dead_letters: self.dead_letters + next.dead_letters,
             forgotten_moves: self.forgotten_moves + next.forgotten_moves,
             ghosts: self.ghosts + next.ghosts,
+            stages: self.stages.and(next.stages),
         }
     }
 }

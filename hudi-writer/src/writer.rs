@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use arrow::array::{Array, BooleanArray, new_null_array};
 use arrow::datatypes::{FieldRef, Schema};
 use hudi_core::change::{ChangeBatch, Op, OrderKind, Origin, columns};
-use hudi_core::checkpoint::{Checkpoint, Judged, MAX_EPOCH, Verdict, WentBack};
+use hudi_core::checkpoint::{Checkpoint, Judged, MAX_EPOCH, PartitionPosition, Verdict, WentBack};
 use hudi_core::dead_letter::{DeadLetter, Original, Stage};
 use hudi_core::key::KeySpec;
 use hudi_core::properties::TableProperties;
@@ -269,6 +269,22 @@ impl TableWriter {
     /// Notes that the messages of a partition below `next` need no more attention: they were skipped.
     pub fn advance(&mut self, topic: &str, partition: i32, next: i64) {
         self.positions.checkpoint.advance(topic, partition, next);
+    }
+
+    /// Notes that a topic of this name was made anew: offsets of this partition begin again, at `next`. What the table has of the old one
+    /// stays. To be committed before changes of the new one are written.
+    pub fn begin_anew(&mut self, topic: &str, partition: i32, next: i64) {
+        let topic = self.positions.checkpoint.topics.entry(topic.to_owned()).or_default();
+        let mut anew = PartitionPosition::default();
+        anew.next = next;
+        topic.partitions.insert(partition, anew);
+    }
+
+    /// Notes by what a topic that feeds the table is told from another one of its name.
+    pub fn identify(&mut self, topic: &str, id: &str) {
+        if let Some(topic) = self.positions.checkpoint.topics.get_mut(topic) {
+            topic.id = Some(id.to_owned());
+        }
     }
 
     /// Keeps a message that could not become a row: it is written with the next commit.

@@ -11,7 +11,7 @@
 //! with all that it named. Only a partition that is being read hands messages on, each offset once and rising.
 //!
 //! Beside it, back-pressure: what was handed on and is not committed counts against a budget in bytes. Above it all partitions are
-//! paused, below half of it they go on.
+//! paused, below half of it they go on. Partitions may be held back besides, one by one.
 //!
 //! A pure state machine: events in, actions out. No broker, no clock. Where a partition begins is not decided here
 //! ([`crate::offsets`]).
@@ -113,13 +113,22 @@ pub struct Assignment {
     budget_bytes: u64,
     in_flight_bytes: u64,
     paused: bool,
+    /// Rest whatever is in flight.
+    held_back: BTreeSet<TopicPartition>,
 }
 
 impl Assignment {
     /// No partition yet; at most about `budget_bytes` in flight.
     #[must_use]
     pub fn new(budget_bytes: u64) -> Self {
-        Self { held: BTreeMap::new(), asked: None, budget_bytes, in_flight_bytes: 0, paused: false }
+        Self {
+            held: BTreeMap::new(),
+            asked: None,
+            budget_bytes,
+            in_flight_bytes: 0,
+            paused: false,
+            held_back: BTreeSet::new(),
+        }
     }
 
     /// These become ours, once [`begin`](Self::begin) says where. An eager group names all that are ours, a cooperative one only those
@@ -127,6 +136,7 @@ impl Assignment {
     pub fn assigned(&mut self, partitions: Vec<TopicPartition>) -> Vec<Action> {
         self.forget_question();
         for place in &partitions {
+            self.held_back.remove(place);
             self.held.entry(Arc::clone(&place.topic)).or_default().insert(place.partition, Held::waiting());
         }
         self.count();
@@ -157,8 +167,9 @@ impl Assignment {
                 *held = Held { state: State::Reading, next: *offset, committed: *offset, taken: VecDeque::new() };
             }
         }
-        let places: Vec<_> = at.iter().map(|(place, _)| place.clone()).collect();
-        let pause = self.paused.then_some(Action::Pause(places));
+        let rests = |place: &TopicPartition| self.paused || self.held_back.contains(place);
+        let places: Vec<_> = at.iter().map(|(place, _)| place.clone()).filter(rests).collect();
+        let pause = Some(Action::Pause(places)).filter(|action| *action != Action::Pause(vec![]));
         [Action::Assign(at)].into_iter().chain(pause).collect()
     }
 
@@ -247,13 +258,44 @@ impl Assignment {
         let free = self.in_flight_bytes <= self.budget_bytes / 2;
         if self.paused && free {
             self.paused = false;
-            return Some(Action::Resume(self.reading().collect())).filter(|action| *action != Action::Resume(vec![]));
+            let go_on = self.reading().filter(|place| !self.held_back.contains(place)).collect();
+            return Some(Action::Resume(go_on)).filter(|action| *action != Action::Resume(vec![]));
         }
         if self.is_over() {
             self.paused = true;
             return Some(Action::Pause(self.reading().collect()));
         }
         None
+    }
+
+    /// These are read no further until they are [let go](Self::let_go).
+    pub fn hold_back(&mut self, places: &[TopicPartition]) -> Option<Action> {
+        self.held_back.extend(places.iter().cloned());
+        self.of_reading(places).map(Action::Pause)
+    }
+
+    /// These are read on, unless too much is in flight.
+    pub fn let_go(&mut self, places: &[TopicPartition]) -> Option<Action> {
+        for place in places {
+            self.held_back.remove(place);
+        }
+        self.of_reading(places).filter(|_| !self.paused).map(Action::Resume)
+    }
+
+    fn of_reading(&self, places: &[TopicPartition]) -> Option<Vec<TopicPartition>> {
+        let read: Vec<_> = places.iter().filter(|place| self.next_offset(place).is_some()).cloned().collect();
+        Some(read).filter(|read| !read.is_empty())
+    }
+
+    /// A partition is read again from `offset` on: what was handed on from there counts no more. Whether it is being read.
+    pub fn go_back(&mut self, place: &TopicPartition, offset: i64) -> bool {
+        let held = self.get_mut(&place.topic, place.partition).filter(|held| held.state == State::Reading);
+        let Some(held) = held else { return false };
+        held.next = offset;
+        held.committed = held.committed.min(offset);
+        held.taken.retain(|(up_to, _)| *up_to < offset);
+        self.count();
+        true
     }
 
     /// Whether too much is in flight, and nothing was done about it yet.

@@ -73,6 +73,8 @@ pub struct Feed {
     pub(super) summaries: BTreeMap<Arc<str>, Summary>,
     /// The lane of the last message: mostly that of the next.
     last: usize,
+    /// Schemas are not asked for, for this reason.
+    schemas_rest: Option<String>,
 }
 
 impl fmt::Debug for Feed {
@@ -93,6 +95,7 @@ impl Feed {
             by_table: BTreeMap::new(),
             summaries: BTreeMap::new(),
             last: 0,
+            schemas_rest: None,
         }
     }
 
@@ -105,6 +108,11 @@ impl Feed {
     /// The tables, to be asked and told what does not go through decoders.
     pub fn ingest_mut(&mut self) -> &mut Ingest {
         &mut self.ingest
+    }
+
+    /// Asks for no schemas for now: messages that need one are to come [later](Fed::Later), for this reason.
+    pub fn rest_schemas(&mut self, reason: Option<String>) {
+        self.schemas_rest = reason;
     }
 
     /// Whether a topic was added.
@@ -175,11 +183,10 @@ impl Feed {
     }
 
     async fn decode(&mut self, at: usize, message: &Message<'_>) -> Result<Fed, Failure> {
-        let (schemas, lane) = (&self.settings.schemas, &mut self.lanes[at]);
-        let mut decoded = schemas.decode(&mut *lane.decoder, message).await;
+        let mut decoded = self.try_decode(at, message).await;
         if matches!(decoded, Ok(Ok(Decoded::FlushFirst))) {
             self.hand_over(at)?;
-            decoded = self.settings.schemas.decode(&mut *self.lanes[at].decoder, message).await;
+            decoded = self.try_decode(at, message).await;
         }
         match decoded {
             Ok(Ok(Decoded::Added { .. })) => self.lanes[at].keep(message),
@@ -193,6 +200,16 @@ impl Feed {
             Err(NoSchema::Missing(failure)) => return Err(failure),
         }
         Ok(Fed::Done)
+    }
+
+    async fn try_decode(&mut self, at: usize, message: &Message<'_>) -> Result<Result<Decoded, DecodeError>, NoSchema> {
+        let decoder = &mut *self.lanes[at].decoder;
+        let decoded = decoder.decode(message);
+        match (&decoded, &self.schemas_rest) {
+            (Ok(Decoded::NeedsSchema(_)), Some(reason)) => Err(NoSchema::Later(reason.clone())),
+            (Ok(Decoded::NeedsSchema(id)), None) => self.settings.schemas.learn_and_decode(decoder, message, *id).await,
+            _ => Ok(decoded),
+        }
     }
 
     fn skip(&mut self, table: &str, reason: &str) {

@@ -2,14 +2,20 @@
 
 #[cfg(test)]
 mod bad_input;
+#[cfg(all(test, feature = "kafka"))]
+mod broker;
 #[cfg(test)]
 mod formats;
 #[cfg(test)]
 mod programs;
 #[cfg(test)]
+mod pumps;
+#[cfg(test)]
 mod replays;
 #[cfg(test)]
 mod restored;
+#[cfg(test)]
+mod script;
 #[cfg(test)]
 mod shop;
 #[cfg(test)]

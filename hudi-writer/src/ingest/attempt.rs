@@ -49,6 +49,16 @@ pub(super) struct Claim {
     pub(super) to: i64,
 }
 
+/// A partition of a topic that was made anew.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Anew {
+    pub(super) place: TopicPartition,
+    /// Where the table was in the old one: if it is not there, somebody has noted it already.
+    pub(super) was: i64,
+    /// Where the new one begins.
+    pub(super) at: i64,
+}
+
 /// How often a commit is tried, and how long is waited between.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Patience {
@@ -68,10 +78,16 @@ pub(super) struct Attempt {
     /// Nothing more comes for now.
     pub(super) concludes: bool,
     pub(super) claims: Vec<Claim>,
+    /// Partitions of topics that were made anew.
+    pub(super) anew: Vec<Anew>,
+    /// By what topics are told from others of their names.
+    pub(super) identities: Vec<(Arc<str>, Arc<str>)>,
     pub(super) patience: Patience,
     pub(super) letters: LetterLimit,
     pub(super) letter_limit: Option<u32>,
     pub(super) clock: Arc<dyn Clock>,
+    /// That the writer made before this turn.
+    pub(super) requests_before: u64,
 }
 
 /// What a turn came to. The work is what it was.
@@ -84,6 +100,8 @@ pub(super) struct Landed {
     pub(super) end: Result<End, Wrong>,
     pub(super) met: Met,
     pub(super) took_ms: i64,
+    /// Requests that were made of the store, but for those of tries that failed.
+    pub(super) requests: u64,
 }
 
 /// How a turn ended that met no error.
@@ -145,10 +163,12 @@ impl Attempt {
     pub(super) async fn run(mut self) -> Landed {
         let begun_ms = self.clock.now_ms();
         let mut met = Met::default();
+        self.requests_before = self.writer.as_ref().map_or(0, |writer| writer.requests().total());
         let end = self.try_until_done(&mut met).await;
         let took_ms = self.clock.now_ms() - begun_ms;
-        let Self { table, purpose, writer, work, .. } = self;
-        Landed { table, purpose, writer, work, end, met, took_ms }
+        let Self { table, purpose, writer, work, requests_before, .. } = self;
+        let requests = writer.as_ref().map_or(0, |writer| writer.requests().total()).saturating_sub(requests_before);
+        Landed { table, purpose, writer, work, end, met, took_ms, requests }
     }
 
     async fn try_until_done(&mut self, met: &mut Met) -> Result<End, Wrong> {
@@ -184,6 +204,9 @@ impl Attempt {
             }));
         };
         self.refuse_other_topics(writer.committed())?;
+        if let Some(with) = self.begin_anew(&mut writer).await? {
+            return Ok(Try::Conflicted(with));
+        }
         if self.claims.iter().any(|claim| is_behind(writer.committed(), claim)) {
             let is_at = writer.committed().clone();
             self.writer = Some(writer);
@@ -201,6 +224,9 @@ impl Attempt {
         for claim in &self.claims {
             writer.advance(&claim.place.topic, claim.place.partition, claim.to);
         }
+        for (topic, id) in &self.identities {
+            writer.identify(topic, id);
+        }
         if self.concludes {
             writer.all_has_come();
         }
@@ -214,6 +240,25 @@ impl Attempt {
         Ok(Try::Ended(End::Done(Box::new(done))))
     }
 
+    /// Has the table forget how far it was in topics that were made anew; the commit that stands against it.
+    async fn begin_anew(&self, writer: &mut TableWriter) -> Result<Option<InstantTime>> {
+        let is_there = |anew: &&Anew| {
+            let Anew { place, was, .. } = anew;
+            writer.committed().next_offset(&place.topic, place.partition) == Some(*was)
+        };
+        let anew: Vec<&Anew> = self.anew.iter().filter(is_there).collect();
+        for Anew { place, at, .. } in &anew {
+            writer.begin_anew(&place.topic, place.partition, *at);
+        }
+        if anew.is_empty() {
+            return Ok(None);
+        }
+        match writer.commit(&|_: &Origin| None).await? {
+            CommitOutcome::Conflicted { with } => Ok(Some(with)),
+            CommitOutcome::Committed(_) | CommitOutcome::Empty => Ok(None),
+        }
+    }
+
     /// The table, made if there is something to make it of.
     async fn open(&mut self) -> Result<Option<TableWriter>> {
         if let Some(writer) = self.writer.take() {
@@ -223,11 +268,15 @@ impl Attempt {
         match builder.clone().open().await {
             Err(Error::NotFound { .. }) => {}
             Err(error) => return Err(error),
-            Ok(writer) => return self.template.accept(&writer).map(|()| Some(writer)),
+            Ok(writer) => {
+                self.requests_before = 0;
+                return self.template.accept(&writer).map(|()| Some(writer));
+            }
         }
         let key = if self.purpose == Purpose::Look { None } else { self.work.founding_key(&self.template.table) };
         let Some(key) = key else { return Ok(None) };
         let table = NewTable { key, ..self.template.table.clone() };
+        self.requests_before = 0;
         let made = builder.clone().open_or_create(&table).await;
         made.map(Some).map_err(|error| match error {
             // There is no table yet: what is wrong was given.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use hudi_core::change::ChangeBatch;
 
+use super::attempt::Anew;
 use super::due::Why;
 use super::letters::LetterLimit;
 use super::outcome::{Condition, TableCounters};
@@ -66,6 +67,8 @@ pub(super) struct FedTable {
     pub(super) first: ByPartition<i64>,
     /// Partitions that must be read again, with where.
     pub(super) reloading: ByPartition<Option<i64>>,
+    /// Partitions of topics that were made anew, until the table says so.
+    pub(super) anew: Vec<Anew>,
     pub(super) failures: u32,
     pub(super) drain: bool,
     /// The next turn is the last for now: positions are told, and that all has come.
@@ -93,6 +96,7 @@ impl FedTable {
             known: ByPartition::default(),
             first: ByPartition::default(),
             reloading: ByPartition::default(),
+            anew: vec![],
             failures: 0,
             drain: false,
             concludes: false,

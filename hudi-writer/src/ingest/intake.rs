@@ -10,7 +10,7 @@ use futures::stream::FuturesUnordered;
 use hudi_core::change::ChangeBatch;
 use hudi_core::dead_letter::{DeadLetter, Originals};
 
-use super::attempt::{Landed, two_topics};
+use super::attempt::{Anew, Landed, two_topics};
 use super::fed_table::{FedTable, Reading};
 use super::letters::told;
 use super::places::{ByPartition, TopicPartition};
@@ -57,6 +57,8 @@ pub struct Ingest {
     pub(super) running: FuturesUnordered<BoxFuture<'static, Landed>>,
     pub(super) paused: BTreeSet<TopicPartition>,
     pub(super) is_full: bool,
+    /// By what topics are told from others of their names.
+    pub(super) identities: BTreeMap<Arc<str>, Arc<str>>,
 }
 
 impl fmt::Debug for Ingest {
@@ -85,6 +87,7 @@ impl Ingest {
             running: FuturesUnordered::new(),
             paused: BTreeSet::new(),
             is_full: false,
+            identities: BTreeMap::new(),
         })
     }
 
@@ -144,6 +147,29 @@ impl Ingest {
         let before = before.filter(|before| next <= before.next);
         let assigned = before.map_or(Some(next), |before| before.assigned.map(|first| first.min(next)));
         self.readings.insert(place, Reading { assigned, next });
+    }
+
+    /// Notes by what a topic is told from another one of its name: the tables keep it with their positions.
+    pub fn identify(&mut self, topic: &str, id: &str) {
+        self.identities.insert(topic.into(), id.into());
+    }
+
+    /// The topic was made anew, so that offsets of this partition begin again, and it is read from `at` on. What tables have of the old
+    /// one stays; how far they were in it is forgotten.
+    ///
+    /// To be said when nothing of the partition is held.
+    pub fn begin_anew(&mut self, topic: &str, partition: i32, at: i64) {
+        let place = TopicPartition::new(topic, partition);
+        for table in self.fed_by.get(topic).into_iter().flatten() {
+            if let Some(fed) = self.tables.get_mut(table) {
+                if let Some(was) = fed.known.remove(&place) {
+                    fed.anew.push(Anew { place: place.clone(), was, at });
+                }
+                fed.reloading.remove(&place);
+                fed.first.insert(place.clone(), at);
+            }
+        }
+        self.readings.insert(place, Reading { assigned: Some(at), next: at });
     }
 
     /// The partition is read no more. What is held of it may still be committed: whoever reads it now, each message ends in its

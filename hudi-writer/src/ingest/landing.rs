@@ -32,7 +32,8 @@ impl FedTable {
 
     /// What is not in the table goes before what came meanwhile.
     fn is_back(&mut self, landed: Landed, now: Now) -> Ended {
-        let Landed { purpose, writer, mut work, end, met, took_ms, .. } = landed;
+        let Landed { purpose, writer, mut work, end, met, took_ms, requests, .. } = landed;
+        self.counters.requests += requests;
         self.counters.conflicts += met.conflicts;
         self.counters.locked += met.locked;
         self.writer = writer;
@@ -65,6 +66,7 @@ impl FedTable {
         if let Some(writer) = &self.writer {
             self.known = positions_of(writer.committed());
             self.is_there = true;
+            self.anew.clear();
         }
         (self.failures, self.lag_since_ms) = (0, None);
     }

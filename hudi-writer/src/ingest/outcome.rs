@@ -134,6 +134,8 @@ pub struct TableCounters {
     pub failures: u64,
     /// Times that its partitions had to be read again.
     pub reloads: u64,
+    /// Requests that were made of the store, but for those of tries that failed.
+    pub requests: u64,
 }
 
 /// One table at this moment.
@@ -143,6 +145,8 @@ pub struct TableReport {
     pub table: Arc<str>,
     /// How it fares.
     pub condition: Condition,
+    /// How often in a row its commits failed.
+    pub failures: u32,
     /// Changes that are not committed: decoded or not, under way or not.
     pub uncommitted_rows: usize,
     /// Bytes of memory that they and their messages take.

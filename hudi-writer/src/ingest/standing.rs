@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::fed_table::FedTable;
+use super::fed_table::{FedTable, Reading};
 use super::flow::{Flow, is_full, share_bytes};
 use super::intake::Ingest;
 use super::outcome::TableReport;
@@ -74,9 +74,9 @@ impl Ingest {
     #[must_use]
     pub fn committable(&self) -> Vec<Position> {
         let position = |place: TopicPartition| {
-            let said = self.of_topic(&place.topic).filter_map(|fed| committed(fed, &place)).min();
-            let read = self.readings.get(&place.topic, place.partition).map(|reading| reading.next);
-            Position { next: said.or(read), place }
+            let reading = self.readings.get(&place.topic, place.partition).copied().unwrap_or_default();
+            let said = self.of_topic(&place.topic).filter_map(|fed| committed(fed, &place, reading)).min();
+            Position { next: said.or(Some(reading.next)), place }
         };
         self.readings.iter().map(|(place, _)| position(place)).collect()
     }
@@ -98,6 +98,23 @@ impl Ingest {
     #[must_use]
     pub fn is_read(&self, topic: &str, partition: i32) -> bool {
         self.readings.get(topic, partition).is_some()
+    }
+
+    /// Whether something that was to be [drained](Self::drain) is not committed yet. What cannot be committed now is waited for no longer.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.tables.values().any(|fed| fed.drain)
+    }
+
+    /// The partitions that are read.
+    pub fn places_read(&self) -> impl Iterator<Item = TopicPartition> {
+        self.readings.iter().map(|(place, _)| place)
+    }
+
+    /// Whether there are tables, and all have stopped.
+    #[must_use]
+    pub fn all_stopped(&self) -> bool {
+        !self.tables.is_empty() && self.tables.values().all(FedTable::is_stopped)
     }
 
     /// How many more commits may begin now.
@@ -180,9 +197,12 @@ impl Ingest {
 }
 
 /// How far a partition is safe, as far as a table is concerned; `None`: it has nothing of it.
-fn committed(fed: &FedTable, place: &TopicPartition) -> Option<i64> {
+fn committed(fed: &FedTable, place: &TopicPartition, reading: Reading) -> Option<i64> {
     let known = fed.known.get(&place.topic, place.partition).copied();
-    known.or_else(|| Some(fed.span(&place.topic, place.partition)?.first))
+    known.or_else(|| Some(fed.span(&place.topic, place.partition)?.first)).or_else(|| {
+        // What decoders hold may be of this partition, from wherever it began.
+        reading.assigned.filter(|_| fed.held.rows > 0)
+    })
 }
 
 fn report(table: Arc<str>, fed: &FedTable, now_ms: i64) -> TableReport {
@@ -191,6 +211,7 @@ fn report(table: Arc<str>, fed: &FedTable, now_ms: i64) -> TableReport {
     TableReport {
         table,
         condition: fed.condition(),
+        failures: fed.failures,
         uncommitted_rows: size.rows + fed.held.rows,
         uncommitted_bytes: fed.bytes(),
         waited_ms: since_ms.map(|since| now_ms - since),

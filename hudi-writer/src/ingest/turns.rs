@@ -160,6 +160,9 @@ impl Ingest {
     fn begin(&mut self, table: &str, purpose: Purpose) {
         let Some((table, fed)) = self.tables.get_key_value(table) else { return };
         let (table, claims) = (Arc::clone(table), self.claims(fed, purpose));
+        let of_table = |(topic, _): &(&Arc<str>, &Arc<str>)| fed.topics.contains(*topic);
+        let of_table = self.identities.iter().filter(of_table);
+        let identities = of_table.map(|(topic, id)| (Arc::clone(topic), Arc::clone(id))).collect();
         let patience = Patience { tries: self.settings.tries, wait_ms: self.settings.retry_wait_ms };
         let Some(fed) = self.tables.get_mut(&table) else { return };
         let work = std::mem::take(&mut fed.work);
@@ -173,10 +176,13 @@ impl Ingest {
             work,
             concludes: fed.concludes && purpose == Purpose::Commit,
             claims,
+            anew: fed.anew.clone(),
+            identities,
             patience,
             letters: fed.letters.clone(),
             letter_limit: self.settings.dead_letters_per_minute,
             clock: Arc::clone(&self.clock),
+            requests_before: 0,
         };
         self.running.push(attempt.run().boxed());
     }

@@ -239,6 +239,33 @@ async fn a_table_that_its_caller_stops_takes_nothing_until_it_is_restarted() {
 }
 
 #[tokio::test]
+async fn a_topic_that_was_made_anew_is_read_from_its_beginning_once() {
+    let mut rig = Rig::new("anew", IngestSettings::default()).with(&["t"]);
+    rig.ingest.identify("t", "one");
+    rig.take("t", "t", 0, 0..10);
+    rig.drain().await;
+    let mut other = rig.another().with(&["t"]);
+    for ingest in [&mut rig, &mut other] {
+        ingest.ingest.open().await;
+        ingest.ingest.identify("t", "another");
+        ingest.ingest.begin_anew("t", 0, 0);
+    }
+    rig.ingest.dead_letter("t", letter("t", 0, 0)).unwrap();
+    let changed = placed("t", &[(0, 1, Change::new(Op::Update, 3, 50)), (0, 2, Change::new(Op::Delete, 4, 51))]);
+    rig.ingest.take("t", changed, vec![original("t", 0, 1), original("t", 0, 2)]).unwrap();
+    rig.ingest.advance("t", 0, 3);
+    assert_eq!(rig.drain().await, "t +0");
+    assert_eq!(rig.position("t"), Some(3));
+    let table = rig.open("t").await;
+    assert_eq!(dead_letters(&rig.store.inner, &table, "t").await, [("t".to_owned(), 0, 0)]);
+    assert_eq!(rig.ids("t").await, [0, 1, 2, 3, 5, 6, 7, 8, 9]);
+    assert_eq!(rig.ingest.writer("t").unwrap().committed().topics["t"].id.as_deref(), Some("another"));
+    // Who comes later does not begin anew again.
+    other.take("t", "t", 0, 0..1);
+    assert_eq!((other.drain().await.as_str(), other.position("t")), ("t nothing", Some(3)));
+}
+
+#[tokio::test]
 async fn memory_stays_within_the_budget_and_one_batch_a_table() {
     let budget_bytes = 200_000;
     let triggers = Triggers { bytes: 100_000, ..Triggers::default() };

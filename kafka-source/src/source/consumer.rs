@@ -156,6 +156,65 @@ impl KafkaSource {
         self.act(actions)
     }
 
+    /// Reads partitions again, or on elsewhere, by what their tables want: where they are behind what was handed on. Others than those
+    /// that are being read are passed over. Dropped half-way: some have begun, and it may be said again.
+    ///
+    /// # Errors
+    /// As [`begin`](Self::begin).
+    pub async fn begin_again(
+        &mut self,
+        places: &[TopicPartition],
+        wanted: impl Fn(&TopicPartition) -> Wanted,
+    ) -> Result<Vec<Start>> {
+        let read = |place: &&TopicPartition| self.assignment.next_offset(place).is_some();
+        let places: Vec<_> = places.iter().filter(read).cloned().collect();
+        let starts = self.starts(&places, wanted).await?;
+        for start in &starts {
+            self.seek(start)?;
+            self.forget_messages(&start.place);
+            self.assignment.go_back(&start.place, start.at);
+            self.ends.remove(&start.place);
+        }
+        let balance = self.assignment.balance();
+        self.act(balance)?;
+        Ok(starts)
+    }
+
+    /// From here on librdkafka hands on nothing of the partition from before.
+    fn seek(&self, start: &Start) -> Result<()> {
+        let (place, at) = (&start.place, Offset::Offset(start.at));
+        let sought = self.consumer.seek(&place.topic, place.partition, at, Duration::ZERO);
+        sought.map_err(|e| Error::unavailable(format!("to go on with {place} at {}", start.at), e))
+    }
+
+    fn forget_messages(&mut self, of: &TopicPartition) {
+        let keep = |topic: &str, partition| partition != of.partition || *topic != *of.topic;
+        self.batch.retain(keep);
+        for event in &mut self.events {
+            if let Event::Batch(batch) = event {
+                batch.retain(keep);
+            }
+        }
+    }
+
+    /// Reads these no further until they are [let go](Self::let_go). What came of them is still handed on.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] where librdkafka refuses it.
+    pub fn hold_back(&mut self, places: &[TopicPartition]) -> Result<()> {
+        let action = self.assignment.hold_back(places);
+        self.act(action)
+    }
+
+    /// Reads these on.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] where librdkafka refuses it.
+    pub fn let_go(&mut self, places: &[TopicPartition]) -> Result<()> {
+        let action = self.assignment.let_go(places);
+        self.act(action)
+    }
+
     /// How far the partitions that are read are behind, as the broker said last.
     pub fn lag(&self) -> Vec<Lag> {
         let lag = |place: TopicPartition| {
@@ -384,10 +443,7 @@ impl KafkaSource {
                 return Err(Error::Ended { reason });
             }
             self.assignment.skip_to(&start.place, start.at);
-            let at = Offset::Offset(start.at);
-            self.consumer
-                .seek(&start.place.topic, start.place.partition, at, Duration::ZERO)
-                .map_err(|e| Error::unavailable(format!("to go on with {} at {}", start.place, start.at), e))?;
+            self.seek(&start)?;
             if let Why::Gap { .. } = start.why {
                 self.hand_over_batch();
                 self.events.push_back(Event::Skipped(start));
@@ -442,7 +498,9 @@ fn act(consumer: &BaseConsumer<Callbacks>, action: Action) -> Result<()> {
     let (doing, done) = match &action {
         Action::Assign(starts) => {
             let list = list(starts.iter().map(|(place, at)| (place, Offset::Offset(*at))))?;
-            ("to begin", if eager { consumer.assign(&list) } else { consumer.incremental_assign(&list) })
+            let assigned = if eager { consumer.assign(&list) } else { consumer.incremental_assign(&list) };
+            // librdkafka keeps a partition paused that was ours before.
+            ("to begin", assigned.and_then(|()| if starts.is_empty() { Ok(()) } else { consumer.resume(&list) }))
         }
         Action::Unassign(_) if eager => ("to give up", consumer.unassign()),
         Action::Unassign(places) => ("to give up", consumer.incremental_unassign(&all(places)?)),

@@ -302,6 +302,39 @@ fn long_stories_end_well() {
 }
 
 #[test]
+fn a_partition_that_is_held_back_rests_whatever_else_goes_on() {
+    let mut assignment = Assignment::new(BUDGET_BYTES);
+    let _ = assignment.assigned(places(0b111));
+    assert_eq!(assignment.hold_back(&[place(2)]), None);
+    let starts = (0..3).map(|partition| (place(partition), 0)).collect();
+    let actions = assignment.begin(&starts);
+    assert_eq!(actions[1..], [Action::Pause(vec![place(2)])]);
+    assert_eq!(assignment.hold_back(&[place(1), place(7)]), Some(Action::Pause(vec![place(1)])));
+    // All rest, and those that may go on do.
+    assert!(assignment.take("t", 0, 0, BUDGET_BYTES + 1));
+    assert_eq!(assignment.balance(), Some(Action::Pause(places(0b111))));
+    assert_eq!(assignment.let_go(&[place(2)]), None);
+    let done = assignment.committed(|of| (of.partition == 0).then_some(1));
+    assert_eq!(done[1..], [Action::Resume(vec![place(0), place(2)])]);
+    assert_eq!(assignment.let_go(&[place(1)]), Some(Action::Resume(vec![place(1)])));
+}
+
+#[test]
+fn a_partition_that_is_read_again_hands_on_again_what_it_did() {
+    let mut assignment = Assignment::new(1 << 20);
+    let _ = assignment.assigned(places(0b1));
+    let _ = assignment.begin(&BTreeMap::from([(place(0), 5)]));
+    for offset in 5..8 {
+        assert!(assignment.take("t", 0, offset, 100_000));
+    }
+    assert!(assignment.go_back(&place(0), 6) && !assignment.go_back(&place(1), 6));
+    assert_eq!((assignment.in_flight_bytes(), assignment.next_offset(&place(0))), (100_000, Some(6)));
+    assert!(!assignment.take("t", 0, 5, 1) && assignment.take("t", 0, 6, 100_000));
+    assert_eq!(assignment.committed(|_| Some(7)), [Action::Commit(vec![(place(0), 7)])]);
+    assert_eq!(assignment.in_flight_bytes(), 0);
+}
+
+#[test]
 fn what_is_taken_is_bounded_and_freed_by_commits() {
     let mut world = World::new();
     world.step(Step::Assign(0b11));
