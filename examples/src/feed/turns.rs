@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use hudi_core::change::Origin;
-use hudi_writer::{Error, TableWriter};
 use hudi_writer::ingest::{Due, Ended, Held, Outcome, TopicPartition};
+use hudi_writer::{Error, TableWriter};
 use serde_json::value::RawValue;
 
 use super::intake::Feed;
