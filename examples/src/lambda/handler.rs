@@ -64,8 +64,8 @@ impl Handler {
     }
 
     async fn commit(&mut self, invocation: &Invocation, told: &mut Told<'_>) -> Result<Vec<Undone>, Failure> {
+        tracing::info!(request_id = &*invocation.request_id, bytes = invocation.event.len(), "begins");
         let event = parse(&invocation.event)?;
-        tracing::info!(request_id = &*invocation.request_id, records = event.len(), "begins");
         let taken = event.take(self.settings.framing)?;
         told.records = event.len();
         told.record_bytes = taken.messages.size_bytes();

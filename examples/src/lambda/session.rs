@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use hudi_core::change::Origin;
 use hudi_writer::Clock;
-use hudi_writer::ingest::{Ended, Ingest, IngestSettings, Triggers};
+use hudi_writer::ingest::{Ended, Ingest, IngestSettings, TopicPartition, Triggers};
 use kafka_source::offsets::OnGap;
 
 use super::batch::{Batch, Holds, Limits, Part, Record, letter, origin};
@@ -65,7 +65,7 @@ impl Session {
         for record in parts.iter().flat_map(|part| part.records) {
             self.take(record).await?;
         }
-        self.land(&mut done).await?;
+        self.land(&parts, &mut done).await?;
         for part in &parts {
             self.feed.ingest_mut().release(part.topic, part.partition);
         }
@@ -142,14 +142,27 @@ impl Session {
     }
 
     /// Commits everything.
-    async fn land(&mut self, done: &mut Tally) -> Result<(), Stuck> {
+    async fn land(&mut self, parts: &[Part<'_, '_>], done: &mut Tally) -> Result<(), Stuck> {
+        let places: Vec<_> = parts.iter().map(|part| TopicPartition::new(part.topic, part.partition)).collect();
+        let mut stopped = self.feed.drain(&places);
         loop {
-            if let Some((_, why)) = self.feed.turn().pop() {
+            stopped.extend(self.feed.turn());
+            if let Some((_, why)) = stopped.pop() {
                 return Err(self.stuck(why));
             }
-            let Some(outcome) = self.feed.next().await? else { return Ok(()) };
+            let Some(outcome) = self.feed.next().await? else { break };
             done.take(outcome).map_err(|why| self.stuck(why))?;
         }
+        match parts.iter().all(|part| self.has(part)) {
+            true => Ok(()),
+            false => Err(Failure::failed("the table's position is not behind the event").into()),
+        }
+    }
+
+    /// Whether the table says that it is past a partition's last record; or there is none, and nothing to make it of.
+    fn has(&self, part: &Part<'_, '_>) -> bool {
+        let is_past = |next| part.records.last().is_none_or(|last| next > last.offset);
+        self.position(part).map_or_else(|| self.feed.ingest().writer(&self.table).is_none(), is_past)
     }
 
     fn stuck(&self, why: Failure) -> Stuck {
@@ -165,13 +178,13 @@ fn gap(part: &Part<'_, '_>, next: i64) -> String {
     )
 }
 
-/// Everything is due once an event was taken, positions too; a commit is tried until there is no more time.
+/// Nothing is due before an event was taken, but for positions; a commit is tried until there is no more time.
 fn ingest_settings(dead_letters_per_minute: Option<u32>) -> IngestSettings {
     let everything = usize::MAX / 4;
     IngestSettings {
         budget_bytes: everything,
         table_share_bytes: everything,
-        triggers: Triggers { bytes: 1, rows: 1, age_ms: 1 },
+        triggers: Triggers { bytes: everything, rows: everything, age_ms: i64::MAX / 4 },
         checkpoint_messages: 1,
         tries: u32::MAX,
         dead_letters_per_minute,

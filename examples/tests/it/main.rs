@@ -7,6 +7,12 @@ mod broker;
 #[cfg(test)]
 mod formats;
 #[cfg(test)]
+#[cfg(feature = "lambda")]
+mod function;
+#[cfg(test)]
+#[cfg(feature = "lambda")]
+mod lambda;
+#[cfg(test)]
 mod programs;
 #[cfg(test)]
 mod pumps;
