@@ -185,7 +185,7 @@ pub struct WatchConfig {
 }
 
 /// What is logged.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LogConfig {
     /// `text` (default), `json`.

@@ -119,6 +119,16 @@ impl Session {
                     _ => return Err(Stuck { at: Some(origin(&part.records[0])), why: Failure::failed(gap) }),
                 }
             }
+            if part.records.last().is_some_and(|last| last.offset < next) {
+                let Part { topic, partition, first, .. } = part;
+                tracing::warn!(
+                    topic,
+                    partition,
+                    first,
+                    next,
+                    "passed over: the table is further; or the topic was made anew"
+                );
+            }
             self.feed.ingest_mut().assign(part.topic, part.partition, next);
         }
         Ok(gap_offsets)

@@ -247,6 +247,8 @@ fn refuse_what_says_nothing(config: &Config) -> Result<(), Failure> {
         ("commit", config.commit != Default::default() || commits.any(|commit| commit.is_some())),
         ("memory", config.memory != Default::default()),
         ("watch", config.watch != Default::default()),
+        ("log", config.log != Default::default()),
+        ("errors.stop_with_a_table", config.errors.stop_with_a_table),
     ];
     match nothing.into_iter().find(|(_, is_said)| *is_said) {
         Some((name, _)) => {

@@ -174,6 +174,7 @@ async fn an_event_is_one_commit_and_sent_again_it_is_none() {
     let mut another = lake.start();
     another.invoke(&event(events.last().unwrap())).is_done();
     assert_eq!(another.metrics()["Commits"], 0.0);
+    assert!(another.log().contains("passed over"), "{}", another.log());
     assert_eq!(lake.instants("orders"), (events.len(), events.len()));
     assert_eq!(lake.rows("orders").await, replayed(&records).await);
 }
@@ -490,6 +491,7 @@ async fn a_file_says_what_is_otherwise_for_some_tables() {
     function.invoke(&event(&[twice, goods].concat())).is_done();
     assert_eq!((lake.ids("items").await.len(), lake.ids("goods").await.len()), (1, 2));
     for nothing in [
+        "[log]\nlevel = \"debug\"",
         "[commit]\nage = \"5s\"",
         "[kafka]\nbrokers = \"a:1\"",
         "[[override]]\ntopics = [\"a\"]\ncommit = { rows = 1 }",
@@ -509,8 +511,8 @@ fn ten_thousand() -> Vec<CapturedRecord> {
 #[tokio::test]
 async fn what_it_takes_is_told() {
     let lake = Lake::of_items();
-    let mut function = lake.start();
     let text = event(&ten_thousand());
+    let mut function = lake.start();
     let begun = Instant::now();
     function.invoke(&text).is_done();
     let took = begun.elapsed();
