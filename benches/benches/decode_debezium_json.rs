@@ -18,6 +18,7 @@ use serde::Deserialize;
 const MESSAGES: usize = 10_000;
 
 type Messages = Vec<(Vec<u8>, Vec<u8>)>;
+type Parse = fn(&[u8]);
 
 #[derive(Deserialize)]
 #[allow(dead_code)]
@@ -146,7 +147,7 @@ fn compare(
     group: &str,
     messages: &Messages,
     decoders: &mut [(&str, &mut dyn Decoder)],
-    baselines: &[(&str, fn(&[u8]))],
+    baselines: &[(&str, Parse)],
 ) {
     let bytes = messages.iter().map(|(_, value)| value.len() as u64).sum();
     let mut group = criterion.benchmark_group(group);
@@ -176,7 +177,7 @@ fn json(criterion: &mut Criterion) {
     let mut declared = DebeziumJson::builder().declared(schema).build().unwrap();
     let mut inferred = DebeziumJson::builder().build().unwrap();
     let mut decoders: [(&str, &mut dyn Decoder); 2] = [("ours", &mut declared), ("ours_inferred", &mut inferred)];
-    let typed: fn(&[u8]) = |message| drop(black_box(serde_json::from_slice::<Envelope<'_>>(message).unwrap()));
+    let typed: Parse = |message| drop(black_box(serde_json::from_slice::<Envelope<'_>>(message).unwrap()));
     compare(criterion, "decode_debezium_json", &messages, &mut decoders, &[("typed", typed), ("value", value)]);
 }
 
@@ -186,14 +187,14 @@ fn flat_json(criterion: &mut Criterion) {
     let mut declared = DebeziumFlatJson::builder().declared(schema).build().unwrap();
     let mut inferred = DebeziumFlatJson::builder().build().unwrap();
     let mut decoders: [(&str, &mut dyn Decoder); 2] = [("ours", &mut declared), ("ours_inferred", &mut inferred)];
-    let typed: fn(&[u8]) = |message| drop(black_box(serde_json::from_slice::<FlatRow<'_>>(message).unwrap()));
+    let typed: Parse = |message| drop(black_box(serde_json::from_slice::<FlatRow<'_>>(message).unwrap()));
     compare(criterion, "decode_debezium_flat_json", &messages, &mut decoders, &[("typed", typed)]);
 }
 
 fn json_with_schema(criterion: &mut Criterion) {
     let messages = messages_with_schema(MESSAGES, 42);
     let mut inline = DebeziumJson::builder().build().unwrap();
-    let typed: fn(&[u8]) = |message| drop(black_box(serde_json::from_slice::<Wrapped<'_>>(message).unwrap()));
+    let typed: Parse = |message| drop(black_box(serde_json::from_slice::<Wrapped<'_>>(message).unwrap()));
     let mut decoders: [(&str, &mut dyn Decoder); 1] = [("ours", &mut inline)];
     compare(criterion, "decode_debezium_json_with_schema", &messages, &mut decoders, &[("typed", typed)]);
 }

@@ -4,6 +4,8 @@ pub mod config;
 mod exit;
 mod feed;
 mod format;
+#[cfg(feature = "lambda")]
+pub mod lambda;
 mod letters;
 mod load;
 mod options;
@@ -21,7 +23,7 @@ pub use load::{Load, LoadRow, LoadSettings};
 pub use options::{IndexOption, parse_property};
 pub use places::UrlTemplate;
 pub use pump::{Covers, Pump, PumpSettings, Routes, Source, Wants};
-#[cfg(feature = "kafka")]
+#[cfg(feature = "registry")]
 pub use schemas::Registry;
 pub use schemas::{NoSchema, Schemas};
 pub use show::{describe, print_jsonl, print_table};

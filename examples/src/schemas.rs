@@ -16,16 +16,16 @@ pub enum Schemas {
     /// In a folder, each in a file `<id>.avsc`.
     Folder(PathBuf),
     /// In a registry.
-    #[cfg(feature = "kafka")]
+    #[cfg(feature = "registry")]
     Registry(Registry),
 }
 
 /// A client of a registry, shared.
-#[cfg(feature = "kafka")]
+#[cfg(feature = "registry")]
 #[derive(Clone)]
 pub struct Registry(pub Arc<dyn kafka_source::registry::SchemaSource>);
 
-#[cfg(feature = "kafka")]
+#[cfg(feature = "registry")]
 impl std::fmt::Debug for Registry {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Registry")
@@ -50,7 +50,7 @@ impl Schemas {
     async fn text(&self, id: SchemaId) -> Result<Arc<str>, NoSchema> {
         match self {
             Self::None => Err(NoSchema::Missing(Failure::usage(format!(
-                "the messages were written with schemas of a registry, the first with {id}: name a folder of them with --schemas"
+                "the messages were written with schemas of a registry, the first with {id}: name a folder of them (--schemas), or a registry"
             )))),
             Self::Folder(folder) => {
                 let path = folder.join(format!("{id}.avsc"));
@@ -58,7 +58,7 @@ impl Schemas {
                 let missing = |error| Failure::failed(format!("{}: {error}", path.display()));
                 read.map(Arc::from).map_err(missing).map_err(NoSchema::Missing)
             }
-            #[cfg(feature = "kafka")]
+            #[cfg(feature = "registry")]
             Self::Registry(Registry(registry)) => registry.schema(id).await.map_err(|error| match error {
                 kafka_source::Error::Unavailable { .. } => NoSchema::Later(crate::exit::chain(&error)),
                 other => NoSchema::Missing(other.into()),

@@ -8,11 +8,10 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Parser;
-use examples::config::{Config, Duration, LogConfig, LogFormat, RegistryConfig, Told};
-use examples::{Failure, Feed, Format, Pump, Registry, Schemas, Watch, finish, serve};
+use examples::config::{Config, Duration, LogConfig, LogFormat, Told};
+use examples::{Failure, Feed, Format, Pump, Watch, finish, serve};
 use hudi_writer::ingest::Ingest;
 use hudi_writer::{Clock, SystemClock};
-use kafka_source::registry::{Auth, RegistrySettings};
 use kafka_source::source::KafkaSource;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -134,7 +133,7 @@ async fn run(config: Config, told: Told, until_the_end: bool) -> Result<(), Fail
     };
     let mut decoders = told.decoders;
     if let Some(registry) = &config.registry {
-        decoders.schemas = Schemas::Registry(Registry(Arc::new(client(registry)?)));
+        decoders.schemas = registry.schemas()?;
     }
     let feed = Feed::new(Ingest::new(told.ingest, Arc::clone(&clock))?, decoders.into_feed(vec![], told.on_bad));
     let source = subscribe(&config, told.kafka).await?;
@@ -175,26 +174,6 @@ impl Signals {
         self.next().await;
         self.next().await;
     }
-}
-
-fn client(of: &RegistryConfig) -> Result<kafka_source::registry::Registry, Failure> {
-    let auth = match (&of.user, &of.password, &of.token) {
-        (None, None, None) => Auth::None,
-        (Some(user), Some(password), None) => Auth::Basic { user: user.clone(), password: password.clone() },
-        (None, None, Some(token)) => Auth::Bearer(token.clone()),
-        _ => return Err(Failure::usage("registry: want `user` and `password`, or `token`, or none of them")),
-    };
-    let timeout = of.timeout.map_or(5_000, |timeout| timeout.ms.unsigned_abs());
-    let settings = RegistrySettings {
-        auth,
-        apicurio: of.apicurio.clone(),
-        timeout: std::time::Duration::from_millis(timeout),
-        // Who does not answer is asked again while others go on.
-        attempts: u32::try_from(of.urls.len()).unwrap_or(1).max(1),
-        first_pause: std::time::Duration::from_millis(50),
-        ..RegistrySettings::new(&of.urls)
-    };
-    kafka_source::registry::Registry::new(settings).map_err(|error| Failure::usage(format!("registry: {error}")))
 }
 
 #[cfg(feature = "msk-iam")]

@@ -37,7 +37,7 @@ pub struct Config {
 }
 
 /// Where the messages are.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct KafkaConfig {
     /// Brokers to ask first: `host:port`, by comma.
@@ -137,7 +137,7 @@ pub struct TableConfig {
 }
 
 /// When a table commits: whichever comes first.
-#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CommitConfig {
     /// So much memory is taken by what waits. Default 128 MiB, or a quarter of the budget.
@@ -149,7 +149,7 @@ pub struct CommitConfig {
 }
 
 /// How much is held.
-#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct MemoryConfig {
     /// Uncommitted changes and their messages, of all tables together. Default 512 MiB.
@@ -173,7 +173,7 @@ pub struct ErrorConfig {
 }
 
 /// What is told of how it goes.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct WatchConfig {
     /// Where `/metrics` and `/healthz` are answered: `host:port`. Default: nowhere.
@@ -185,7 +185,7 @@ pub struct WatchConfig {
 }
 
 /// What is logged.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LogConfig {
     /// `text` (default), `json`.

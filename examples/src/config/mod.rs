@@ -3,10 +3,12 @@
 //! The whole file is checked before anything starts: a key that is none is refused, with the nearest that is. `${NAME}` in a text stands for
 //! a variable of the environment, so that secrets need not stand in the file.
 //!
-//! Reading order: `amounts` (`128MiB`, `90s`), `file` (what can be said), `text` (reading it), `told` (what the parts are told).
+//! Reading order: `amounts` (`128MiB`, `90s`), `file` (what can be said), `text` (reading it), `told` (what the parts are told), `registry`.
 
 mod amounts;
 mod file;
+#[cfg(feature = "registry")]
+mod registry;
 mod text;
 mod told;
 
@@ -15,4 +17,8 @@ pub use file::{
     CommitConfig, Config, ErrorConfig, FormatConfig, KafkaConfig, LogConfig, LogFormat, MemoryConfig, RegistryConfig,
     TableConfig, WatchConfig,
 };
+#[cfg(feature = "lambda")]
+pub(crate) use text::nearest_of;
+#[cfg(feature = "lambda")]
+pub(crate) use told::choice;
 pub use told::{Router, Told};

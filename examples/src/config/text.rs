@@ -79,7 +79,12 @@ fn without_value(message: &str) -> String {
 fn nearest(message: &str) -> Option<&str> {
     let mut words = message.split('`').skip(1).step_by(2);
     let unknown = words.next().filter(|_| message.starts_with("unknown"))?;
-    let (distance, nearest) = words.map(|known| (distance(unknown, known), known)).min()?;
+    nearest_of(unknown, words)
+}
+
+/// Of what could stand in a word's place, what is most like it; `None` where nothing is.
+pub(crate) fn nearest_of<'a>(unknown: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let (distance, nearest) = known.map(|known| (distance(unknown, known), known)).min()?;
     (distance <= unknown.len().max(3) / 2).then_some(nearest)
 }
 

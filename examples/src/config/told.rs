@@ -54,19 +54,43 @@ impl Config {
     /// What is wrong, by its name in the file.
     pub fn told(&self) -> Result<Told, Failure> {
         let budget_bytes = self.memory.budget.map_or(512 << 20, |budget| budget.0);
-        let router = Router::new(self.tables.clone(), self.overrides.clone())?;
+        let router = self.router()?;
         for topic in &self.kafka.topics {
             router.route(topic)?;
         }
         Ok(Told {
             kafka: kafka(&self.kafka, budget_bytes)?,
-            decoders: options(&self.format)?.decoders()?,
-            on_bad: choice("errors.bad_message", self.errors.bad_message.as_deref(), &BAD_MESSAGE)?,
+            decoders: self.decoders()?,
+            on_bad: self.on_bad()?,
             ingest: ingest(&self.memory, &self.commit, &self.errors, budget_bytes),
             router,
             pump: PumpSettings { stops_with_a_table: self.errors.stop_with_a_table, ..PumpSettings::default() },
             limits: self.limits(),
         })
+    }
+
+    /// What makes the decoders.
+    ///
+    /// # Errors
+    /// What is wrong with the format.
+    pub fn decoders(&self) -> Result<Decoders, Failure> {
+        options(&self.format)?.decoders()
+    }
+
+    /// What is done about a message that cannot become a row.
+    ///
+    /// # Errors
+    /// Where that is none of what can be done.
+    pub fn on_bad(&self) -> Result<OnBadMessage, Failure> {
+        choice("errors.bad_message", self.errors.bad_message.as_deref(), &BAD_MESSAGE)
+    }
+
+    /// What finds the tables.
+    ///
+    /// # Errors
+    /// What is wrong with a table.
+    pub fn router(&self) -> Result<Router, Failure> {
+        Router::new(self.tables.clone(), self.overrides.clone())
     }
 
     fn limits(&self) -> Limits {
@@ -98,7 +122,7 @@ const PENDING: [(&str, ForeignPending); 2] =
     [("leave", ForeignPending::Leave), ("roll-back", ForeignPending::RollBack)];
 
 /// One of several words; the first where none is said.
-fn choice<T: Copy>(name: &str, said: Option<&str>, known: &[(&str, T)]) -> Result<T, Failure> {
+pub(crate) fn choice<T: Copy>(name: &str, said: Option<&str>, known: &[(&str, T)]) -> Result<T, Failure> {
     let words: Vec<_> = known.iter().map(|(word, _)| *word).collect();
     let wrong = || Failure::usage(format!("{name}: want one of {}", words.join(", ")));
     match said {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use arrow::datatypes::Schema;
 use cdc_decoders::overrides::Overrides;
 use cdc_decoders::{DecodeError, Decoded, Decoder, Message};
+use hudi_core::change::Origin;
 use hudi_core::dead_letter::{DeadLetter, Stage};
 use hudi_writer::ingest::{Ingest, TableTemplate};
 use kafka_source::original;
@@ -73,6 +74,8 @@ pub struct Feed {
     pub(super) summaries: BTreeMap<Arc<str>, Summary>,
     /// The lane of the last message: mostly that of the next.
     last: usize,
+    /// The message that each table stopped at.
+    pub(super) stopped_at: BTreeMap<Arc<str>, Origin>,
     /// Schemas are not asked for, for this reason.
     schemas_rest: Option<String>,
 }
@@ -95,6 +98,7 @@ impl Feed {
             by_table: BTreeMap::new(),
             summaries: BTreeMap::new(),
             last: 0,
+            stopped_at: BTreeMap::new(),
             schemas_rest: None,
         }
     }
@@ -113,6 +117,12 @@ impl Feed {
     /// Asks for no schemas for now: messages that need one are to come [later](Fed::Later), for this reason.
     pub fn rest_schemas(&mut self, reason: Option<String>) {
         self.schemas_rest = reason;
+    }
+
+    /// The message that a table stopped at, where it was one.
+    #[must_use]
+    pub fn stopped_at(&self, table: &str) -> Option<&Origin> {
+        self.stopped_at.get(table)
     }
 
     /// Whether a topic was added.
@@ -169,6 +179,8 @@ impl Feed {
             Ok(later) => return Ok(later),
             Err(failure) => {
                 self.ingest.stop(&table, failure.to_string());
+                // Unless it was an earlier one that the decoder had held.
+                self.stopped_at.entry(table).or_insert_with(|| Origin { topic: topic.into(), partition, offset });
                 return Err(failure);
             }
         }
@@ -233,10 +245,14 @@ impl Feed {
     }
 
     fn bury(&mut self, table: &str, letter: DeadLetter) -> Result<(), Failure> {
-        if self.settings.on_bad == OnBadMessage::Stop {
-            return Err(Failure::failed(format!("{}: {}", letter.original.origin, letter.reason)));
-        }
-        self.ingest.dead_letter(table, letter).map_err(|error| Failure::failed(error.to_string()))
+        let origin = letter.original.origin.clone();
+        let buried = match self.settings.on_bad {
+            OnBadMessage::Stop => Err(Failure::failed(format!("{origin}: {}", letter.reason))),
+            OnBadMessage::DeadLetter => {
+                self.ingest.dead_letter(table, letter).map_err(|error| Failure::failed(error.to_string()))
+            }
+        };
+        buried.inspect_err(|_| drop(self.stopped_at.insert(table.into(), origin)))
     }
 
     /// Hands what a lane's decoder holds to its table.

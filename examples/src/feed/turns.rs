@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use hudi_writer::TableWriter;
+use hudi_core::change::Origin;
 use hudi_writer::ingest::{Due, Ended, Held, Outcome, TopicPartition};
+use hudi_writer::{Error, TableWriter};
 use serde_json::value::RawValue;
 
 use super::intake::Feed;
@@ -109,6 +110,9 @@ impl Feed {
         if let Some(summary) = self.summaries.get_mut(&outcome.table) {
             summary.take(&outcome.ended);
         }
+        if let Some(origin) = refused(outcome) {
+            self.stopped_at.insert(Arc::clone(&outcome.table), origin.clone());
+        }
         for at in self.by_table.get(&outcome.table).cloned().unwrap_or_default() {
             if matches!(outcome.ended, Ended::Nothing | Ended::Committed { .. }) && !self.lanes[at].knows_the_table {
                 self.acquaint(at)?;
@@ -137,5 +141,14 @@ impl Feed {
         let checkpoint = self.ingest.writer(table).map(|writer| writer.checkpoint().to_json());
         summary.checkpoint = checkpoint.and_then(|text| RawValue::from_string(text).ok());
         summary
+    }
+}
+
+/// The message that a table does not go on with.
+fn refused(outcome: &Outcome) -> Option<&Origin> {
+    match &outcome.ended {
+        Ended::Failed { error: Error::SourceWentBack { origin, .. }, .. } => Some(origin),
+        Ended::Failed { retry_at_ms: None, .. } => outcome.refused.as_ref(),
+        _ => None,
     }
 }

@@ -8,6 +8,12 @@ mod broker;
 #[cfg(test)]
 mod formats;
 #[cfg(test)]
+#[cfg(feature = "lambda")]
+mod function;
+#[cfg(test)]
+#[cfg(feature = "lambda")]
+mod lambda;
+#[cfg(test)]
 mod letters;
 #[cfg(test)]
 mod programs;

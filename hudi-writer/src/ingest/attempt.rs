@@ -145,11 +145,14 @@ pub(super) struct Done {
     pub(super) first_letter: Option<String>,
 }
 
-/// Others that were met on the way.
-#[derive(Debug, Clone, Copy, Default)]
+/// What was met on the way.
+#[derive(Debug, Clone, Default)]
 pub(super) struct Met {
+    /// Others.
     pub(super) conflicts: u64,
     pub(super) locked: u64,
+    /// The change that the table stops at.
+    pub(super) refused: Option<Origin>,
 }
 
 /// How one try ended.
@@ -174,7 +177,7 @@ impl Attempt {
     async fn try_until_done(&mut self, met: &mut Met) -> Result<End, Wrong> {
         let mut wait_ms = self.patience.wait_ms;
         for left in (0..self.patience.tries).rev() {
-            let against = match self.try_once().await {
+            let against = match self.try_once(met).await {
                 Ok(Try::Ended(end)) => return Ok(end),
                 Ok(Try::Conflicted(with)) => {
                     met.conflicts += 1;
@@ -196,7 +199,7 @@ impl Attempt {
     }
 
     /// The writer is only kept if it can go on.
-    async fn try_once(&mut self) -> Result<Try, Wrong> {
+    async fn try_once(&mut self, met: &mut Met) -> Result<Try, Wrong> {
         let Some(mut writer) = self.open().await? else {
             return Ok(Try::Ended(match self.purpose {
                 Purpose::Look => End::Done(Box::default()),
@@ -219,7 +222,7 @@ impl Attempt {
                 return Ok(Try::Ended(End::Done(Box::default())));
             }
             Purpose::Begin => {}
-            Purpose::Commit => self.hand_over(&mut writer, &mut done)?,
+            Purpose::Commit => self.hand_over(&mut writer, &mut done, met)?,
         }
         for claim in &self.claims {
             writer.advance(&claim.place.topic, claim.place.partition, claim.to);
@@ -302,13 +305,15 @@ impl Attempt {
     }
 
     /// Gives everything to the writer; what it refuses becomes dead letters, and what another writer dealt with is passed over.
-    fn hand_over(&self, writer: &mut TableWriter, done: &mut Done) -> Result<(), Wrong> {
+    fn hand_over(&self, writer: &mut TableWriter, done: &mut Done, met: &mut Met) -> Result<(), Wrong> {
         let mut buried: HashSet<Origin> = HashSet::new();
+        let mut first_origin = None;
         for item in &self.work.items {
             match item {
                 Item::Changes(batch, _) => {
                     let mut taken = writer.write(batch)?;
                     for refused in std::mem::take(&mut taken.refused) {
+                        first_origin.get_or_insert_with(|| refused.origin.clone());
                         let letter = self.letter_of(refused)?;
                         done.letters += 1;
                         done.first_letter.get_or_insert_with(|| told(&letter));
@@ -321,7 +326,9 @@ impl Attempt {
         }
         let (now_ms, first) = (self.clock.now_ms(), done.first_letter.clone());
         let too_many = self.letters.clone().count(done.letters, first, self.letter_limit, now_ms);
-        too_many.map_or(Ok(()), |error| Err(Wrong::Stops(error)))
+        let Some(error) = too_many else { return Ok(()) };
+        met.refused = first_origin;
+        Err(Wrong::Stops(error))
     }
 
     fn letter_of(&self, refused: Refused) -> Result<DeadLetter, Wrong> {

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use hudi_core::change::Origin;
+
 use crate::error::Error;
 use crate::outcome::{Committed, Taken};
 
@@ -17,6 +19,8 @@ pub struct Outcome {
     pub took_ms: i64,
     /// What it was about.
     pub carried: Carried,
+    /// The first of the changes that are none for the table, where it stopped because of them.
+    pub refused: Option<Origin>,
 }
 
 /// What a turn was to commit.

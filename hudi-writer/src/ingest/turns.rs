@@ -213,6 +213,7 @@ impl Ingest {
 
     fn land(&mut self, landed: Landed) -> Option<Outcome> {
         let (table, took_ms, carried) = (Arc::clone(&landed.table), landed.took_ms, carried(&landed.work.size));
+        let refused = landed.met.refused.clone();
         let fed = self.tables.get(&table)?;
         let now = Now {
             ms: self.clock.now_ms(),
@@ -221,7 +222,7 @@ impl Ingest {
             places: self.places_read_of(fed),
         };
         let ended = self.tables.get_mut(&table)?.land(landed, now);
-        Some(Outcome { table, ended, took_ms, carried })
+        Some(Outcome { table, ended, took_ms, carried, refused })
     }
 
     /// How long a table rests that failed so often before.
