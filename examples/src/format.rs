@@ -114,11 +114,12 @@ impl Decoders {
 }
 
 impl Decoders {
-    /// How messages of this form become changes: `key` in place of the messages' own key columns.
+    /// How messages of this form become changes.
     #[must_use]
-    pub fn into_feed(self, key: Vec<String>, on_bad: OnBadMessage) -> FeedSettings {
+    pub fn into_feed(self, on_bad: OnBadMessage) -> FeedSettings {
         let (schemas, overrides) = (self.schemas.clone(), self.overrides.clone());
-        let decoders = Box::new(move |topic: &str, columns: Option<&Schema>| self.decoder(topic, &key, columns));
+        let decoder = move |topic: &str, key: &[String], columns: Option<&Schema>| self.decoder(topic, key, columns);
+        let decoders = Box::new(decoder);
         FeedSettings { decoders, schemas, overrides, on_bad }
     }
 }

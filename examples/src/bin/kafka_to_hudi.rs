@@ -135,7 +135,7 @@ async fn run(config: Config, told: Told, until_the_end: bool) -> Result<(), Fail
     if let Some(registry) = &config.registry {
         decoders.schemas = registry.schemas()?;
     }
-    let feed = Feed::new(Ingest::new(told.ingest, Arc::clone(&clock))?, decoders.into_feed(vec![], told.on_bad));
+    let feed = Feed::new(Ingest::new(told.ingest, Arc::clone(&clock))?, decoders.into_feed(told.on_bad));
     let source = subscribe(&config, told.kafka).await?;
     let settings = examples::PumpSettings { until_the_end, ..told.pump };
     let pump = Pump::new(source, feed, told.router.into(), settings, Arc::clone(&clock), Arc::clone(&watch));

@@ -50,7 +50,7 @@ async fn quickstart(place: &str) -> Result<(), Failure> {
 async fn replay(place: &str) -> Result<Summary, Failure> {
     let schema = DeclaredSchema::from_json(SCHEMA)?;
     let feed = FeedSettings {
-        decoders: Box::new(move |_, _| Ok(Box::new(DebeziumJson::builder().declared(schema.clone()).build()?))),
+        decoders: Box::new(move |_, _, _| Ok(Box::new(DebeziumJson::builder().declared(schema.clone()).build()?))),
         schemas: Schemas::None,
         overrides: Overrides::default(),
         on_bad: OnBadMessage::DeadLetter,

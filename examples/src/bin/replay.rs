@@ -185,7 +185,7 @@ async fn replay(arguments: Arguments) -> Result<(), Failure> {
     let rows = arguments.commit_every_rows.map_or(usize::MAX, |rows| rows as usize);
     let replay = ReplaySettings { commit_every_rows: rows, ..ReplaySettings::default() };
     let routes = tables.iter().map(|(topic, table)| (topic.clone(), route(&arguments, table)));
-    let replayer = Replayer::open(replay, decoders.into_feed(arguments.key.clone(), on_bad), routes).await?;
+    let replayer = Replayer::open(replay, decoders.into_feed(on_bad), routes).await?;
     let (summaries, failures) = feed(&arguments, &tables, replayer).await?;
     let clamped: u64 = summaries.values().map(|summary| summary.clamped).sum();
     if clamped > 0 {

@@ -30,8 +30,9 @@ pub enum OnBadMessage {
     Stop,
 }
 
-/// Makes the decoder of a topic, that goes on with the columns of its table.
-pub type MakeDecoder = Box<dyn Fn(&str, Option<&Schema>) -> Result<Box<dyn Decoder>, Failure> + Send + Sync>;
+/// Makes the decoder of a topic: with these columns as the key, if there are any, in place of the messages' own, and going on with the
+/// columns of its table.
+pub type MakeDecoder = Box<dyn Fn(&str, &[String], Option<&Schema>) -> Result<Box<dyn Decoder>, Failure> + Send + Sync>;
 
 /// How messages become changes.
 pub struct FeedSettings {
@@ -149,16 +150,17 @@ impl Feed {
     pub fn add_topic(&mut self, topic: &str, route: Route) -> Result<(), Failure> {
         let Route { table, template } = route;
         let topic: Arc<str> = topic.into();
+        let key = template.table.key.clone();
         match self.by_table.contains_key(&*table) {
             false => self.ingest.add_table(&table, template.topic(&*topic))?,
             true => self.ingest.add_topic(&table, &topic)?,
         }
         let table: Arc<str> = table.into();
-        let decoder = (self.settings.decoders)(&topic, None)?;
+        let decoder = (self.settings.decoders)(&topic, &key, None)?;
         self.summaries.entry(Arc::clone(&table)).or_default();
         self.by_table.entry(Arc::clone(&table)).or_default().push(self.lanes.len());
         self.by_topic.insert(Arc::clone(&topic), self.lanes.len());
-        self.lanes.push(Lane::new(topic, table, decoder, false));
+        self.lanes.push(Lane::new(topic, table, key, decoder));
         Ok(())
     }
 

@@ -13,6 +13,8 @@ use kafka_source::{KeptMessages, Messages};
 pub(super) struct Lane {
     pub(super) topic: Arc<str>,
     pub(super) table: Arc<str>,
+    /// The columns of the table's key, where they are not those of the messages'.
+    pub(super) key: Vec<String>,
     pub(super) decoder: Box<dyn Decoder>,
     /// Whether the decoder was made knowing the table, or that there is none.
     pub(super) knows_the_table: bool,
@@ -33,9 +35,10 @@ pub(super) struct HandedOver {
 }
 
 impl Lane {
-    pub(super) fn new(topic: Arc<str>, table: Arc<str>, decoder: Box<dyn Decoder>, knows_the_table: bool) -> Self {
+    /// With a decoder that knows nothing of the table.
+    pub(super) fn new(topic: Arc<str>, table: Arc<str>, key: Vec<String>, decoder: Box<dyn Decoder>) -> Self {
         let kept = Messages::default();
-        Self { topic, table, decoder, knows_the_table, kept, clamped_before: 0, is_told: true }
+        Self { topic, table, key, decoder, knows_the_table: false, kept, clamped_before: 0, is_told: true }
     }
 
     /// Goes on with another decoder; this one holds nothing.

@@ -128,7 +128,7 @@ impl Feed {
         let Some(columns) = writer.and_then(TableWriter::source_columns) else { return Ok(()) };
         self.hand_over(at)?;
         let lane = &mut self.lanes[at];
-        lane.replace_decoder((self.settings.decoders)(&lane.topic, Some(&columns))?);
+        lane.replace_decoder((self.settings.decoders)(&lane.topic, &lane.key, Some(&columns))?);
         Ok(())
     }
 

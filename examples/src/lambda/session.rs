@@ -42,8 +42,7 @@ impl Session {
     /// Nothing is asked of the store yet.
     pub(super) fn new(batch: &Batch<'_>, settings: &LambdaSettings, clock: Arc<dyn Clock>) -> Result<Self, Failure> {
         let ingest = Ingest::new(ingest_settings(settings.dead_letters_per_minute), clock)?;
-        let key = batch.routes.values().next().map(|route| route.template.table.key.clone()).unwrap_or_default();
-        let feed = Feed::new(ingest, settings.decoders.clone().into_feed(key, settings.on_bad));
+        let feed = Feed::new(ingest, settings.decoders.clone().into_feed(settings.on_bad));
         Ok(Self { feed, table: batch.table.as_str().into() })
     }
 

@@ -50,7 +50,7 @@ impl World {
     fn pump(&self, script: &Script) -> Pump<Script> {
         let decoders = Decoders::new(Format::DebeziumJson, Some(schema()), Schemas::None);
         let ingest = Ingest::new(self.ingest.clone(), Arc::new(SystemClock)).unwrap();
-        let feed = Feed::new(ingest, decoders.into_feed(vec![], self.on_bad));
+        let feed = Feed::new(ingest, decoders.into_feed(self.on_bad));
         let folder = self.folder.path().to_owned();
         let routes = move |topic: &str| {
             let name = topic.rsplit('.').next().unwrap();
@@ -58,7 +58,8 @@ impl World {
                 return Err(Failure::usage("no table for it"));
             }
             let table = folder.join(name).to_str().unwrap().to_owned();
-            let template = TableTemplate::new(TableWriter::builder(&table), NewTable::new(name, Vec::<String>::new()));
+            let key: &[&str] = if name == "by_name" { &["name"] } else { &[] };
+            let template = TableTemplate::new(TableWriter::builder(&table), NewTable::new(name, key.iter().copied()));
             Ok(Route { table, template })
         };
         let settings = PumpSettings { look_every_ms: 2, tell_every_ms: 5, rest_ms: 5, ..PumpSettings::default() };
@@ -134,6 +135,18 @@ fn inserts(topic: &str, partition: i32, at: std::ops::Range<i64>, name: &str) ->
 }
 
 const T: &str = "shop.public.items";
+
+#[tokio::test]
+async fn each_table_has_the_key_that_it_is_to_have() {
+    let world = World::new();
+    for topic in ["shop.public.by_name", "shop.public.others"] {
+        world.script.produce([insert(topic, 0, 0, 1, "a"), insert(topic, 0, 1, 2, "a")]);
+    }
+    world.script.assign(&[place("shop.public.by_name", 0), place("shop.public.others", 0)]);
+    world.until_told(&[("shop.public.by_name", 0, 2), ("shop.public.others", 0, 2)]).await.unwrap();
+    assert_eq!(world.rows("shop.public.by_name").await, named([(2, "a")]));
+    assert_eq!(world.rows("shop.public.others").await, named([(1, "a"), (2, "a")]));
+}
 
 #[tokio::test]
 async fn several_topics_become_tables_and_the_group_is_told_how_far() {

@@ -64,7 +64,7 @@ impl Replay {
         let decoders = Decoders::new(self.format, self.declared.clone(), self.schemas.clone());
         let route = (topic.to_owned(), Route { table: place.to_owned(), template });
         let replay = ReplaySettings { commit_every_rows: self.commit_every_rows, ..ReplaySettings::default() };
-        Replayer::open(replay, decoders.into_feed(self.key.clone(), self.on_bad), [route]).await
+        Replayer::open(replay, decoders.into_feed(self.on_bad), [route]).await
     }
 
     /// From where the table's checkpoint says, to the end.

@@ -79,7 +79,7 @@ async fn feed(folder: &Path, letters: &str, commit_every_rows: usize) -> Result<
     let place = folder.to_str().unwrap();
     let template = TableTemplate::new(TableWriter::builder(place), NewTable::new("t", Vec::<String>::new()));
     let settings = FeedSettings {
-        decoders: Box::new(|_, _| Ok(Box::new(Letters::default()))),
+        decoders: Box::new(|_, _, _| Ok(Box::new(Letters::default()))),
         schemas: Schemas::None,
         overrides: Overrides::default(),
         on_bad: OnBadMessage::DeadLetter,
