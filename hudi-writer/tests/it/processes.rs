@@ -286,7 +286,8 @@ mod in_a_bucket {
         println!("s3: others went on after {took} ms, the stopped one had {} conflicts", tally.conflicts);
         hear(task.start(0), false, &mut tally);
         hear(task.start(1), false, &mut tally);
-        assert_eq!(tally.commits(), 2 * task.commits);
+        // Who is killed, or fails as an answer is late, may have made a commit that nobody heard of; nobody makes one twice.
+        assert!(tally.commits() <= 2 * task.commits, "{} commits", tally.commits());
         task.assert_whole(&tally, 0..2).await;
     }
 }
