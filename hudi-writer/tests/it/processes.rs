@@ -218,20 +218,24 @@ mod in_a_bucket {
         Some(lease.split_once("\"owner\":\"")?.1.split_once('"')?.0.to_owned())
     }
 
-    /// A process that is stopped while it holds the lease.
-    async fn stopped_holder(task: &Task, partition: i32, random: &mut Seeded, tally: &mut Tally) -> Child {
-        for _ in 0..20 {
-            let mut child = task.start(partition);
+    /// A table with a process that was stopped while it held the lease. Each try has a table of its own: its process has all to do.
+    async fn stopped_holder(bucket: &str, random: &mut Seeded) -> (Task, Child) {
+        for number in 0..40 {
+            let task = task(&format!("{bucket}/{number}"), Kind::Bucketed, 6);
+            let mut child = task.start(0);
             while holder(&task.url).is_none() && child.try_wait().unwrap().is_none() {
                 SystemClock.sleep(random.below(20) as i64).await;
+            }
+            if child.try_wait().unwrap().is_some() {
+                continue;
             }
             signal(&child, "-STOP");
             // What it sent before is done by then.
             SystemClock.sleep(200).await;
             if holder(&task.url).is_some() {
-                return child;
+                return (task, child);
             }
-            kill(child, tally);
+            kill(child, &mut Tally::default());
         }
         panic!("none was stopped while it held the lease");
     }
@@ -259,9 +263,8 @@ mod in_a_bucket {
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn who_is_killed_with_the_lease_is_succeeded_within_35_seconds() {
         let Some(bucket) = crate::s3::bucket("leased") else { return };
-        let task = task(&bucket, Kind::Bucketed, 6);
-        let (mut tally, mut random) = (Tally::default(), Seeded(7));
-        let child = stopped_holder(&task, 0, &mut random, &mut tally).await;
+        let mut tally = Tally::default();
+        let (task, child) = stopped_holder(&bucket, &mut Seeded(7)).await;
         let dead = holder(&task.url);
         kill(child, &mut tally);
         assert!(dead.is_some() && holder(&task.url) == dead, "it was killed while it held the lease");
@@ -276,9 +279,8 @@ mod in_a_bucket {
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn who_is_stopped_with_the_lease_does_no_harm_when_it_goes_on() {
         let Some(bucket) = crate::s3::bucket("stopped") else { return };
-        let task = task(&bucket, Kind::Bucketed, 6);
-        let (mut tally, mut random) = (Tally::default(), Seeded(8));
-        let child = stopped_holder(&task, 0, &mut random, &mut tally).await;
+        let mut tally = Tally::default();
+        let (task, child) = stopped_holder(&bucket, &mut Seeded(8)).await;
         let took = succeed(&task, 1, &mut tally).await;
         signal(&child, "-CONT");
         // A request that it was stopped in runs out of time: it may fail, and is started again then.
