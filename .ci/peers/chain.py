@@ -133,14 +133,15 @@ class Consumer:
         self.process.wait()
 
     def end(self):
-        """Asks it to end, which it does after a last commit."""
-        self.runs()
+        """Asks it to end, which it does after a last commit; not before it has begun."""
+        wait(f"{self.log} answers", lambda: self.numbers("cdc_healthy"))
         self.process.terminate()
         if self.process.wait(PATIENCE_SECONDS):
             raise Ended(f"{self.log}: asked to end it did with {self.process.returncode}")
 
     def numbers(self, name):
         """What its /metrics say of a name."""
+        self.runs()
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=10) as answer:
             lines = answer.read().decode().splitlines()
         return [float(text.rsplit(" ", 1)[1]) for text in lines if re.match(name + r"[ {]", text)]
@@ -196,8 +197,6 @@ stop_with_a_table = true
         return f"{self.root}/{name}"
 
     def has_nothing_left(self):
-        for consumer in self.consumers:
-            consumer.runs()
         return not any(sum(c.numbers(name)) for c in self.consumers for name in ("cdc_lag_messages", "cdc_uncommitted_rows"))
 
     def stop(self):

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::task::AtomicWaker;
 use rdkafka::ClientConfig;
@@ -34,6 +34,9 @@ const MESSAGE_BYTES: usize = 64;
 /// How long a closing consumer is waited for at a time.
 const CLOSE_POLL: Duration = Duration::from_millis(100);
 
+/// How often the same trouble is warned of.
+const WARN_EVERY: Duration = Duration::from_secs(10);
+
 /// A consumer of a Kafka cluster. Dropping it leaves the group and may block for that; [`close`](Self::close) does not.
 pub struct KafkaSource {
     consumer: Arc<BaseConsumer<Callbacks>>,
@@ -52,6 +55,8 @@ pub struct KafkaSource {
     revoked_told: bool,
     /// An offset is not there any more: it is to be seen which.
     recheck: bool,
+    /// What was warned of last, and when.
+    warned: Option<(Option<RDKafkaErrorCode>, Instant)>,
 }
 
 impl std::fmt::Debug for KafkaSource {
@@ -101,6 +106,7 @@ impl KafkaSource {
             end_unknown: false,
             revoked_told: false,
             recheck: false,
+            warned: None,
         })
     }
 
@@ -351,8 +357,15 @@ impl KafkaSource {
             KafkaError::MessageConsumption(code) if is_refusal(*code) => {
                 self.errors.push_back(Error::unavailable(format!("to read as {}", self.settings.group), said()));
             }
-            // It is tried again by librdkafka.
-            other => tracing::warn!(error = %other, "{}", said()),
+            // It is tried again by librdkafka, which says so each time.
+            other => {
+                let code = other.rdkafka_error_code();
+                let is_news = self.warned.is_none_or(|(of, at)| of != code || at.elapsed() >= WARN_EVERY);
+                if is_news {
+                    tracing::warn!(error = %other, "{}", said());
+                    self.warned = Some((code, Instant::now()));
+                }
+            }
         }
     }
 
