@@ -1,16 +1,20 @@
 //! [`ChangeSet`]: all changes of one commit in the table's columns, with their keys; [`Spot`], where a key belongs; and
 //! [`KeyTable`], which finds keys.
 
+use std::collections::HashSet;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, RecordBatch, StringArray};
+use arrow::array::{Array, AsArray, BooleanArray, RecordBatch, StringArray};
 use arrow::buffer::BooleanBuffer;
+use arrow::compute::{filter, filter_record_batch};
 use arrow::datatypes::TimestampMicrosecondType;
 use hashbrown::{DefaultHashBuilder, HashTable};
 use hudi_core::change::{Op, Origin, columns};
 use hudi_core::merge::{Changes, Orders, Override};
 use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
 
 /// The end of a chain.
 const END: u32 = u32::MAX;
@@ -62,6 +66,26 @@ pub(crate) struct OriginRun {
 impl Origins {
     pub(crate) fn new(runs: Vec<OriginRun>) -> Self {
         Self(runs)
+    }
+
+    /// The same, after these runs.
+    pub(crate) fn after(&self, runs: impl Iterator<Item = OriginRun>) -> Self {
+        Self(runs.chain(self.0.iter().cloned()).collect())
+    }
+
+    /// The origins of the changes for which it holds.
+    fn filtered(&self, holds: impl Fn(u32) -> bool) -> Self {
+        let mut first = 0;
+        let runs = self.0.iter().map(|run| {
+            let kept: Vec<usize> = (0..run.offsets.len()).filter(|row| holds(first + *row as u32)).collect();
+            first += run.offsets.len() as u32;
+            OriginRun {
+                topic: Arc::clone(&run.topic),
+                partitions: kept.iter().map(|row| run.partitions[*row]).collect(),
+                offsets: kept.iter().map(|row| run.offsets[*row]).collect(),
+            }
+        });
+        Self(runs.collect())
     }
 
     /// Where a change came from.
@@ -134,6 +158,40 @@ impl ChangeSet {
         let times = self.columns.column_by_name(columns::SOURCE_TS)?;
         let times = times.as_primitive_opt::<TimestampMicrosecondType>()?;
         times.is_valid(change as usize).then(|| times.value(change as usize))
+    }
+
+    /// The same but for some changes.
+    pub(crate) fn without(&self, left_out: &HashSet<u32>) -> Result<Self> {
+        let rows = self.ops.len() as u32;
+        let holds: BooleanArray = (0..rows).map(|change| Some(!left_out.contains(&change))).collect();
+        let failed = || Error::columns("filter", "changes");
+        let text = |array: &StringArray| -> Result<StringArray> {
+            Ok(filter(array, &holds).map_err(failed())?.as_string::<i32>().clone())
+        };
+        let mask = |mask: &BooleanBuffer| -> BooleanBuffer {
+            mask.iter().zip(holds.values()).filter(|(_, holds)| *holds).map(|(mask, _)| mask).collect()
+        };
+        let orders = match &self.orders {
+            Orders::Long(long) => filter(long, &holds),
+            Orders::Text(text) => filter(text, &holds),
+        };
+        let orders = Orders::of(&orders.map_err(failed())?);
+        let others = self.others.as_ref().map(|others| {
+            Ok::<_, Error>(OtherKeys { keys: text(&others.keys)?, partitions: text(&others.partitions)? })
+        });
+        Ok(Self {
+            columns: filter_record_batch(&self.columns, &holds).map_err(failed())?,
+            keys: text(&self.keys)?,
+            partitions: text(&self.partitions)?,
+            ops: self.ops.iter().zip(holds.values()).filter(|(_, holds)| *holds).map(|(op, _)| *op).collect(),
+            orders: orders.ok_or_else(|| Error::corrupt(columns::ORDER, "neither long nor text"))?,
+            unsent: self.unsent.iter().map(|unsent| unsent.as_ref().map(mask)).collect(),
+            others: others.transpose()?,
+            old: self.old.as_ref().map(mask),
+            origins: self.origins.filtered(|change| !left_out.contains(&change)),
+            covered: self.covered,
+            mark: self.mark.map(|mark| mark - left_out.iter().filter(|change| **change < mark).count() as u32),
+        })
     }
 
     /// The changes as they are folded.

@@ -29,7 +29,7 @@ use crate::file::{BaseFileFooter, EncoderSpec, Encoding, scan};
 use crate::ghosts::{Tracked, due, track};
 use crate::letters::DELETES_KEY;
 use crate::lock::Guard;
-use crate::moves::{Window, follow};
+use crate::moves::{Waiting, Window, follow};
 use crate::mutant::Mutant;
 use crate::outcome::{CommitOutcome, Committed, Stages};
 use crate::plan::{Plan, PlannedFile, Planner};
@@ -43,10 +43,12 @@ use crate::truncation::Truncation;
 
 /// A commit on its way.
 pub(crate) struct Flush<'a> {
-    pub(crate) session: &'a mut Session,
-    pub(crate) positions: &'a mut Positions,
-    pub(crate) originals: &'a (dyn Fn(&Origin) -> Option<Original> + Sync),
-    pub(crate) work: Work,
+    session: &'a mut Session,
+    positions: &'a mut Positions,
+    originals: &'a (dyn Fn(&Origin) -> Option<Original> + Sync),
+    work: Work,
+    /// Changes of earlier commits that waited for this one.
+    waited: Vec<Waiting>,
 }
 
 /// What a commit is for.
@@ -107,7 +109,16 @@ struct Job {
     task: usize,
 }
 
-impl Flush<'_> {
+impl<'a> Flush<'a> {
+    pub(crate) fn new(
+        session: &'a mut Session,
+        positions: &'a mut Positions,
+        originals: &'a (dyn Fn(&Origin) -> Option<Original> + Sync),
+        work: Work,
+    ) -> Self {
+        Self { session, positions, originals, work, waited: vec![] }
+    }
+
     pub(crate) async fn run(mut self) -> Result<CommitOutcome> {
         let clock = Arc::clone(&self.session.parts.clock);
         let began_ms = clock.now_ms();
@@ -209,17 +220,21 @@ impl Flush<'_> {
         let shape = Shape { old_runs, ..session.shape(&columns) };
         let buffer = std::mem::take(&mut session.buffer);
         let join = move || buffer.into_change_set(&shape);
-        let changes = Arc::new(session.parts.compute.run(join).await?);
+        let changes = session.parts.compute.run(join).await?;
         if changes.ops.is_empty() && truncation.is_none() {
             let plan = Plan { ignored: changes.covered, ..Plan::default() };
-            return Ok((changes, plan, Remembering::default()));
+            return Ok((Arc::new(changes), plan, Remembering::default()));
         }
-        let planner = session.planner(&changes, &columns, truncation.as_ref())?;
         let settings = &session.parts.settings;
         let window = Window { rows: settings.row_memory_rows, age_ms: settings.row_memory_ms as i64 };
+        let now_ms = session.parts.clock.now_ms();
+        let (before, of) = (Arc::clone(&session.memory.rows), truncation.clone());
+        let joining = move || before.rejoin(changes, of.as_ref(), window, now_ms);
+        let all = session.parts.compute.run(joining).await?;
+        let planner = session.planner(&all.changes, &columns, truncation.as_ref())?;
         // The last of them is that of a change of this commit, if any is counted.
         let arrivals = i64::try_from(self.positions.checkpoint.arrivals).unwrap_or(i64::MAX);
-        let followed = follow(&planner, &session.table, &session.memory.rows, window, arrivals).await?;
+        let followed = follow(&planner, &session.table, &session.memory.rows, window, arrivals, &all.overdue).await?;
         let planner = Planner { changes: &followed.changes, ..planner };
         let mut plan = planner.plan_all(&session.table).await?;
         plan.scope = plan.scope.and(followed.scope);
@@ -228,7 +243,11 @@ impl Flush<'_> {
             Some(stale) => Some(followed.memory.as_ref().unwrap_or(&session.memory.rows).with_stale(stale)),
             None => followed.memory,
         };
+        let before = memory.as_ref().unwrap_or(&session.memory.rows);
+        let memory = before.putting_off(&all, &followed.put_off, now_ms, self.originals)?.or(memory);
+        let memory = memory.map(|rows| rows.in_columns(&columns)).transpose()?;
         let memory = memory.map(|rows| Remembered::of_commit(rows, instant));
+        self.waited = all.waited;
         let remembering = Remembering { memory, depends: followed.depends_on_memory, forgotten: followed.forgotten };
         Ok((followed.changes, plan, remembering))
     }
@@ -280,7 +299,8 @@ impl Flush<'_> {
             }
             let lost = || Error::corrupt("changes", "a change without an origin");
             let origin = &changes.origins.of(*change).ok_or_else(lost)?;
-            let original = (self.originals)(origin).ok_or_else(|| {
+            let waited = || self.waited.iter().find(|waited| waited.is_from(origin)).and_then(Waiting::original);
+            let original = (self.originals)(origin).or_else(waited).ok_or_else(|| {
                 Error::refused(format!("the change {origin}"), format!("{reason}; its message is not at hand"))
             })?;
             self.session.letters.push(DeadLetter { stage: Stage::Write, reason: reason.to_owned(), original });

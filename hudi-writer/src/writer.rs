@@ -389,10 +389,10 @@ impl TableWriter {
         work: Work,
     ) -> Result<CommitOutcome> {
         self.failed = true;
-        let flush = Flush { session: &mut self.session, positions: &mut self.positions, originals, work };
+        let flush = Flush::new(&mut self.session, &mut self.positions, originals, work);
         let outcome = flush.run().await?;
         if self.session.parts.is_broken(Mutant::CheckpointOutsideCommit) && self.positions.have_moved() {
-            let flush = Flush { session: &mut self.session, positions: &mut self.positions, originals, work };
+            let flush = Flush::new(&mut self.session, &mut self.positions, originals, work);
             let _ = flush.run().await?;
         }
         self.failed = !matches!(outcome, CommitOutcome::Committed(_));

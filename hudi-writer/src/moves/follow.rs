@@ -12,7 +12,7 @@ use super::ids::Spotted;
 use super::memory::{Holder, RowMemory, Window};
 use super::pairs::Pairs;
 use super::settle::{Settled, Settling};
-use super::trace::{Lane, Numbers, Place, Taker, Tracer};
+use super::trace::{Lane, Numbers, Place, Taker, Traced, Tracer};
 use crate::changes::{ChangeSet, Spot, SpotRef};
 use crate::commit::Scope;
 use crate::error::Result;
@@ -34,6 +34,8 @@ pub(crate) struct Followed {
     pub(crate) forgotten: u64,
     /// Another memory would have made a difference.
     pub(crate) depends_on_memory: bool,
+    /// Of the changes that were followed, those that wait for a row that may come later: no part of the commit.
+    pub(crate) put_off: Vec<u32>,
 }
 
 /// The keys that are looked at, each with its changes.
@@ -138,17 +140,20 @@ impl Asked {
 }
 
 /// Follows the rows of the commit whose key changes, with what is remembered of earlier ones.
+///
+/// `overdue`: those that waited for long enough.
 pub(crate) async fn follow(
     planner: &Planner<'_>,
     table: &Table,
     memory: &Arc<RowMemory>,
     window: Window,
     arrivals: i64,
+    overdue: &HashSet<u32>,
 ) -> Result<Followed> {
     let changes = Arc::clone(planner.changes);
     if changes.others.is_none() && memory.knows_no_move() {
-        let scope = Scope::Nothing;
-        return Ok(Followed { changes, memory: None, scope, forgotten: 0, depends_on_memory: false });
+        let (memory, scope, put_off) = (None, Scope::Nothing, vec![]);
+        return Ok(Followed { changes, memory, scope, forgotten: 0, depends_on_memory: false, put_off });
     }
     let now_ms = planner.clock.now_ms();
     let kind = kind_of(&changes.orders);
@@ -158,10 +163,12 @@ pub(crate) async fn follow(
         None => false,
     };
     let by_key = planner.index == Index::GlobalSimple;
-    let following = Following { planner, table, by_key, arrivals, kind, now_ms };
+    let following = Following { planner, table, by_key, arrivals, kind, now_ms, overdue };
     let mut followed = following.run(changes, Arc::new(remembered)).await?;
     is_changed |= followed.is_changed;
     followed.memory.stale.clone_from(&memory.stale);
+    followed.memory.waiting.clone_from(&memory.waiting);
+    followed.memory.waiting_rows.clone_from(&memory.waiting_rows);
     let forgotten = followed.memory.keep_within(window, now_ms)?;
     if forgotten > 0 {
         let url = planner.store.url();
@@ -173,6 +180,7 @@ pub(crate) async fn follow(
         scope: followed.scope,
         forgotten,
         depends_on_memory: followed.has_lone || !memory.knows_no_move(),
+        put_off: followed.put_off,
     })
 }
 
@@ -190,6 +198,7 @@ struct Following<'a> {
     arrivals: i64,
     kind: OrderKind,
     now_ms: i64,
+    overdue: &'a HashSet<u32>,
 }
 
 struct Reached {
@@ -198,6 +207,7 @@ struct Reached {
     is_changed: bool,
     scope: Scope,
     has_lone: bool,
+    put_off: Vec<u32>,
 }
 
 impl Following<'_> {
@@ -212,17 +222,21 @@ impl Following<'_> {
         let has_lone = asked.has_lone;
         if asked.is_nothing() {
             let memory = RowMemory::clone(&memory);
-            return Ok(Reached { changes, memory, is_changed: false, scope: Scope::Nothing, has_lone });
+            let (scope, put_off) = (Scope::Nothing, vec![]);
+            return Ok(Reached { changes, memory, is_changed: false, scope, has_lone, put_off });
         }
         let spots: Vec<&Spot> = asked.lanes.spots.iter().collect();
         let whereabouts = self.planner.look_for(self.table, &spots).await?;
         let (all, remembered) = (Arc::clone(&changes), Arc::clone(&memory));
+        let overdue = self.overdue.clone();
         let settling = move || {
             let spotted = Spotted { changes: &all, by_key, arrivals };
-            let settled = asked.settle(spotted, &whereabouts, &remembered, (kind, now_ms));
-            Ok((settled, asked, whereabouts))
+            let traced = asked.trace(spotted, &whereabouts);
+            let left_out = asked.left_out(&traced, &overdue);
+            let settled = asked.settle(spotted, &traced, &remembered, &left_out.put_off, (kind, now_ms));
+            Ok((settled, left_out, asked, whereabouts))
         };
-        let (settled, asked, whereabouts) = self.planner.compute.run(settling).await?;
+        let (settled, left_out, asked, whereabouts) = self.planner.compute.run(settling).await?;
         let scope = whereabouts.scope.clone();
         let (stored, stored_rows) = self.read(&settled, asked.numbers(&changes), &whereabouts).await?;
         let spec = self.planner.keys.clone();
@@ -236,10 +250,10 @@ impl Following<'_> {
                 false => Arc::new(values.changes(&settled, &patches, &asked.lanes.spots, &spec)?),
             };
             let is_changed = !settled.is_as_before(&memory, numbers);
-            Ok((filled, values.memory(settled)?, is_changed))
+            Ok((left_out.of(filled)?, values.memory(settled)?, is_changed, left_out.put_off))
         };
-        let (changes, memory, is_changed) = self.planner.compute.run(applying).await?;
-        Ok(Reached { changes, memory, is_changed, scope, has_lone })
+        let (changes, memory, is_changed, put_off) = self.planner.compute.run(applying).await?;
+        Ok(Reached { changes, memory, is_changed, scope, has_lone, put_off })
     }
 
     /// Reads the stored rows that values are taken from; with each lane's row among them.
@@ -269,32 +283,89 @@ impl Asked {
     }
 
     /// Follows the lanes, from where they are stored.
-    fn settle(
-        &self,
-        spotted: Spotted<'_>,
-        whereabouts: &Whereabouts,
-        memory: &RowMemory,
-        (kind, now_ms): (OrderKind, i64),
-    ) -> Settled {
+    fn trace<'a>(&'a self, spotted: Spotted<'a>, whereabouts: &'a Whereabouts) -> Traced<'a> {
         let numbers = self.numbers(spotted.changes);
         let state = |lane: usize| {
             RowState::new(whereabouts.order(lane).map(|order| (RowRef::Change(numbers.stored(lane)), order)))
         };
         let lanes = self.lanes.chains.iter().enumerate().map(|(lane, chain)| Lane::new(chain.clone(), state(lane)));
         let tracer = Tracer::new(spotted, numbers, &self.takers, self.givers.clone(), lanes.collect());
-        let (pairs, traced) = (Pairs::of(spotted), tracer.run());
+        tracer.run()
+    }
+
+    fn settle(
+        &self,
+        spotted: Spotted<'_>,
+        traced: &Traced<'_>,
+        memory: &RowMemory,
+        put_off: &[u32],
+        (kind, now_ms): (OrderKind, i64),
+    ) -> Settled {
+        let pairs = Pairs::of(spotted);
+        let kept = put_off.iter().filter_map(|change| self.takers.get(change)?.given).collect();
+        let put_off = put_off.iter().copied().collect();
         let settling = Settling {
             spotted,
             pairs: &pairs,
-            traced: &traced,
-            numbers,
+            traced,
+            numbers: self.numbers(spotted.changes),
             spots: &self.lanes.spots,
             lane_of: &self.lanes.of,
             memory,
             is_taken: &self.is_taken,
+            kept: &kept,
+            put_off: &put_off,
             kind,
             now_ms,
         };
         settling.settle()
+    }
+
+    /// The changes that the commit goes without.
+    ///
+    /// An insert waits if the delete of its old key has not come: its row may come yet. If it has come it found no row, and there is
+    /// none to come, unless that waits itself.
+    fn left_out(&self, traced: &Traced<'_>, overdue: &HashSet<u32>) -> LeftOut {
+        let is_open = |taker: &u32| self.takers.get(taker).filter(|taker| taker.given.is_none());
+        let lacks: Vec<(&u32, &Taker, usize)> = (traced.lanes.iter().enumerate())
+            .flat_map(|(lane, of)| of.lacking.open.iter().map(move |change| (change, lane)))
+            .filter_map(|(change, lane)| is_open(change).map(|taker| (change, taker, lane)))
+            .collect();
+        let may_come = |(change, taker, _): &&(&u32, &Taker, usize)| taker.giver.is_none() && !overdue.contains(change);
+        let mut lanes: BTreeSet<usize> = lacks.iter().filter(may_come).map(|(_, _, lane)| *lane).collect();
+        loop {
+            let gives =
+                |taker: &Taker| taker.giver.is_some_and(|giver| traced.lanes[taker.lane].lacking.open.contains(&giver));
+            let waits = |(_, taker, _): &&(&u32, &Taker, usize)| lanes.contains(&taker.lane) && gives(taker);
+            let more: Vec<usize> = lacks.iter().filter(waits).map(|(_, _, lane)| *lane).collect();
+            let before = lanes.len();
+            lanes.extend(more);
+            if lanes.len() == before {
+                break;
+            }
+        }
+        let mut put_off: Vec<u32> = lanes.iter().flat_map(|lane| traced.lanes[*lane].lacking.open.clone()).collect();
+        put_off.sort_unstable();
+        let overtaken = traced.lanes.iter().flat_map(|lane| lane.lacking.overtaken.iter().copied()).collect();
+        LeftOut { put_off, overtaken }
+    }
+}
+
+/// Changes that a commit goes without.
+struct LeftOut {
+    put_off: Vec<u32>,
+    /// A later change of the commit says all of the row.
+    overtaken: Vec<u32>,
+}
+
+impl LeftOut {
+    fn of(&self, changes: Arc<ChangeSet>) -> Result<Arc<ChangeSet>> {
+        let all: HashSet<u32> = self.put_off.iter().chain(&self.overtaken).copied().collect();
+        if all.is_empty() {
+            return Ok(changes);
+        }
+        let mut changes = changes.without(&all)?;
+        changes.covered += self.overtaken.len() as u64;
+        Ok(Arc::new(changes))
     }
 }

@@ -52,15 +52,21 @@ impl MoveId {
 
     /// The order; `kind` is the table's.
     pub(super) fn order_value(&self, kind: OrderKind) -> OrderValue<'_> {
-        match kind {
-            OrderKind::Text if !self.order.is_empty() => OrderValue::Text(&self.order),
-            OrderKind::Long => self.order.parse().map_or(OrderValue::Lowest, OrderValue::Long),
-            OrderKind::Text => OrderValue::Lowest,
-        }
+        order_of_text(&self.order, kind)
     }
 }
 
-fn order_text(order: OrderValue<'_>) -> Cow<'_, str> {
+/// The order that [`order_text`] says.
+pub(super) fn order_of_text(text: &str, kind: OrderKind) -> OrderValue<'_> {
+    match kind {
+        OrderKind::Text if !text.is_empty() => OrderValue::Text(text),
+        OrderKind::Long => text.parse().map_or(OrderValue::Lowest, OrderValue::Long),
+        OrderKind::Text => OrderValue::Lowest,
+    }
+}
+
+/// An order as text, which is empty for none.
+pub(super) fn order_text(order: OrderValue<'_>) -> Cow<'_, str> {
     match order {
         OrderValue::Lowest => Cow::Borrowed(""),
         OrderValue::Long(order) => Cow::Owned(order.to_string()),

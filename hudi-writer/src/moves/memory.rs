@@ -1,5 +1,5 @@
-//! [`RowMemory`]: what is remembered of moves of which one half has come, bounded by a window of time and rows; and of keys
-//! that a snapshot has not touched.
+//! [`RowMemory`]: what is remembered of moves of which one half has come, or neither row, bounded by a window of time and rows; and of
+//! keys that a snapshot has not touched.
 //!
 //! Not here: its form in the store ([`super::memory_file`]), and what comes to be remembered ([`super::settle`]).
 
@@ -11,6 +11,7 @@ use hudi_core::change::OrderKind;
 use serde::{Deserialize, Serialize};
 
 use super::ids::MoveId;
+use super::waiting::Waiting;
 use crate::changes::Spot;
 use crate::error::{Error, Result};
 use crate::truncation::Truncation;
@@ -24,6 +25,10 @@ pub(crate) struct RowMemory {
     pub(super) rows: Option<RecordBatch>,
     /// Columns that were filled from a row that may still change.
     pub(super) owed: Vec<Owed>,
+    /// Changes that are put off, the oldest first.
+    pub(super) waiting: Vec<Waiting>,
+    /// Each such change, in the table's columns of the time; `None` where there are none.
+    pub(super) waiting_rows: Option<RecordBatch>,
     /// Keys that nothing of the last full snapshot, or of what came after it, has touched, though they were written since it began.
     pub(super) stale: BTreeSet<Spot>,
 }
@@ -87,7 +92,7 @@ impl RowMemory {
 
     /// Whether no half of a move waits for the other.
     pub(super) fn knows_no_move(&self) -> bool {
-        self.given.is_empty() && self.owed.is_empty()
+        self.given.is_empty() && self.owed.is_empty() && self.waiting.is_empty()
     }
 
     /// Forgets what fell out of the window; how much that was.

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, RecordBatch, StringArray, new_null_array};
-use arrow::compute::concat;
+use arrow::compute::{concat, concat_batches};
 use arrow::datatypes::{DataType, Field, Schema};
 use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
@@ -14,6 +14,7 @@ use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchR
 use serde::{Deserialize, Serialize};
 
 use super::memory::{Given, Owed, RowMemory};
+use super::waiting::Waiting;
 use crate::changes::Spot;
 use crate::error::{Error, Result};
 
@@ -23,6 +24,7 @@ const ENTRY: &str = "_cdc_memory";
 #[derive(Serialize, Deserialize)]
 enum Entry {
     Given(Given),
+    Waiting(Waiting),
     Owed(Owed),
     Stale(Spot),
 }
@@ -31,14 +33,22 @@ impl RowMemory {
     /// The file's bytes.
     pub(crate) fn to_file(&self, path: &str) -> Result<Bytes> {
         let failed = || Error::columns("encode", path);
-        let entries = self.given.iter().cloned().map(Entry::Given).chain(self.owed.iter().cloned().map(Entry::Owed));
+        let with_row = self.given.iter().cloned().map(Entry::Given);
+        let with_row = with_row.chain(self.waiting.iter().cloned().map(Entry::Waiting));
+        let entries = with_row.chain(self.owed.iter().cloned().map(Entry::Owed));
         let entries = entries.chain(self.stale.iter().cloned().map(Entry::Stale));
         // An entry of ours is always text.
         let texts = entries.map(|entry| serde_json::to_string(&entry).unwrap_or_default());
         let entries: ArrayRef = Arc::new(StringArray::from_iter_values(texts));
         let mut fields = vec![Arc::new(Field::new(ENTRY, DataType::Utf8, false))];
         let mut columns = vec![entries];
-        for (column, field) in self.rows.iter().flat_map(|rows| rows.columns().iter().zip(rows.schema_ref().fields())) {
+        let rows = match (&self.rows, &self.waiting_rows) {
+            (Some(given), Some(waiting)) => {
+                Some(concat_batches(given.schema_ref(), [given, waiting]).map_err(failed())?)
+            }
+            (given, waiting) => given.clone().or_else(|| waiting.clone()),
+        };
+        for (column, field) in rows.iter().flat_map(|rows| rows.columns().iter().zip(rows.schema_ref().fields())) {
             let none = new_null_array(field.data_type(), self.owed.len() + self.stale.len());
             columns.push(concat(&[&**column, &*none]).map_err(failed())?);
             // An entry that is no row has null in every column.
@@ -60,13 +70,16 @@ impl RowMemory {
         for text in entries.iter().flatten() {
             match serde_json::from_str(text).map_err(|error| corrupt(error.to_string()))? {
                 Entry::Given(given) => memory.given.push(given),
+                Entry::Waiting(waiting) => memory.waiting.push(waiting),
                 Entry::Owed(owed) => memory.owed.push(owed),
                 Entry::Stale(spot) => drop(memory.stale.insert(spot)),
             }
         }
         let columns: Vec<usize> = (1..batch.num_columns()).collect();
-        let remembered = batch.slice(0, memory.given.len()).project(&columns).map_err(failed())?;
-        memory.rows = Some(remembered).filter(|_| !memory.given.is_empty());
+        let rows = batch.project(&columns).map_err(failed())?;
+        let (given, waiting) = (memory.given.len(), memory.waiting.len());
+        memory.rows = Some(rows.slice(0, given)).filter(|_| given > 0);
+        memory.waiting_rows = Some(rows.slice(given, waiting)).filter(|_| waiting > 0);
         Ok(memory)
     }
 }
@@ -110,12 +123,18 @@ mod tests {
             rows: Some(rows.clone()),
             owed: vec![owed(Holder::Row(id(3).new)), owed(Holder::Given(id(1)))],
             stale: [id(1).old, id(1).new].into(),
+            waiting: vec![Waiting::sample()],
+            waiting_rows: Some(rows.slice(1, 1)),
         };
-        for memory in [memory.clone(), RowMemory { given: vec![], rows: None, ..memory.clone() }] {
+        let without_given = RowMemory { given: vec![], rows: None, ..memory.clone() };
+        let without_waiting = RowMemory { waiting: vec![], waiting_rows: None, ..memory.clone() };
+        for memory in [memory, without_given, without_waiting] {
             let read = RowMemory::of_file(memory.to_file("f").unwrap(), "f").unwrap();
             assert_eq!((read.given, read.owed, read.stale), (memory.given, memory.owed, memory.stale));
+            assert_eq!(read.waiting, memory.waiting);
             let columns = |rows: Option<RecordBatch>| rows.map(|rows| rows.columns().to_vec());
             assert_eq!(columns(read.rows), columns(memory.rows));
+            assert_eq!(columns(read.waiting_rows), columns(memory.waiting_rows));
         }
     }
 }

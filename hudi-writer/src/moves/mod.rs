@@ -9,6 +9,9 @@
 //!   filled again when it comes, unless the row got them by itself since.
 //!
 //! What is owed goes with the value, if its row moves on before it is settled.
+//!
+//! Where neither the old key's row nor its delete has come, which another partition may bring later, the insert waits in the
+//! memory, with what comes for its key meanwhile ([`Waiting`]).
 
 mod apply;
 mod follow;
@@ -18,6 +21,8 @@ mod memory_file;
 mod pairs;
 mod settle;
 mod trace;
+mod waiting;
 
 pub(crate) use follow::follow;
 pub(crate) use memory::{RowMemory, Window};
+pub(crate) use waiting::Waiting;

@@ -3,15 +3,15 @@
 //! A column that was filled from a row which may still change is *owed* by the delete of its move. What is owed goes with the
 //! value, through further moves, until that delete comes. Not here: the values themselves.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use hudi_core::change::OrderKind;
-use hudi_core::merge::{OrderValue, RowRef};
+use hudi_core::merge::{OrderValue, RowRef, RowState};
 
 use super::ids::{MoveRef, Spotted};
 use super::memory::{Given, Holder, Owed, RowMemory, Since};
 use super::pairs::Pairs;
-use super::trace::{Numbers, Traced};
+use super::trace::{Lane, Numbers, Traced};
 use crate::changes::Spot;
 
 /// What the moves of a commit come to. Rows are given by their [`Numbers`].
@@ -60,6 +60,10 @@ pub(super) struct Settling<'a> {
     pub(super) memory: &'a RowMemory,
     /// Rows of the memory whose insert has come.
     pub(super) is_taken: &'a [bool],
+    /// Those of them whose insert is put off again.
+    pub(super) kept: &'a HashSet<usize>,
+    /// Changes that are no part of the commit.
+    pub(super) put_off: &'a HashSet<u32>,
     pub(super) kind: OrderKind,
     pub(super) now_ms: i64,
 }
@@ -92,6 +96,13 @@ impl Settling<'_> {
         self.settle_given(&tags, &mut settled);
         settled.owed.extend(self.memory.owed.iter().filter(|owed| self.is_elsewhere(&owed.holder)).cloned());
         settled
+    }
+
+    /// The row of a lane after the commit.
+    fn state(&self, lane: usize) -> &RowState<'_> {
+        let Lane { state, lacking, .. } = &self.traced.lanes[lane];
+        let is_put_off = lacking.open.first().is_some_and(|change| self.put_off.contains(change));
+        lacking.before.as_ref().filter(|_| is_put_off).unwrap_or(state)
     }
 
     /// Whether a row that owes columns was not looked at.
@@ -133,7 +144,7 @@ impl Settling<'_> {
                 fill.from.value_of(column)
             } else if let Some(entry) = tags.get(&(end.row, column)) {
                 let id = self.memory.owed[*entry].id.as_ref(self.kind);
-                let Some(giver) = self.pairs.first_giver(id) else {
+                let Some(giver) = self.pairs.first_giver(id).filter(|giver| !self.put_off.contains(giver)) else {
                     end.creditor = end.creditor.or(Some(Creditor::Owed(*entry)));
                     return end;
                 };
@@ -173,10 +184,10 @@ impl Settling<'_> {
 
     fn settle_lanes(&self, tags: &Tags, settled: &mut Settled) {
         let columns = self.owed_columns(tags);
-        for (number, lane) in self.traced.lanes.iter().enumerate() {
+        for number in 0..self.traced.lanes.len() {
             let mut owes = Owes::default();
             for column in &columns {
-                let Some(RowRef::Change(row)) = lane.state.value_of(*column) else { continue };
+                let Some(RowRef::Change(row)) = self.state(number).value_of(*column) else { continue };
                 let end = self.end_of(tags, row, *column);
                 owes.note(*column, end.creditor);
                 if row == self.numbers.stored(number) && end.row != row {
@@ -190,13 +201,18 @@ impl Settling<'_> {
     /// Rows that a delete took away, whose insert has not come: those of before, and those of this commit.
     fn settle_given(&self, tags: &Tags, settled: &mut Settled) {
         let columns = self.spotted.changes.unsent.len();
-        for (row, given) in self.memory.given.iter().enumerate().filter(|(row, _)| !self.is_taken[*row]) {
+        let is_kept = |row: usize| !self.is_taken[row] || self.kept.contains(&row);
+        for (row, given) in self.memory.given.iter().enumerate().filter(|(row, _)| is_kept(*row)) {
             let number = self.numbers.given(row);
             self.give(tags, given.clone(), (0..columns).map(|_| Some(number)), settled);
         }
-        for (id, giver) in self.pairs.lone_givers() {
+        for (id, giver) in self.pairs.givers.iter().filter(|(_, giver)| !self.put_off.contains(giver)) {
             let Some(Some(state)) = self.traced.captured.get(giver) else { continue };
-            if self.has_come(id) {
+            let has_come = match self.pairs.taker_of.get(giver) {
+                Some(taker) => !self.put_off.contains(taker),
+                None => self.has_come(id),
+            };
+            if has_come {
                 continue;
             }
             let number = |column| match state.value_of(column) {
@@ -213,7 +229,7 @@ impl Settling<'_> {
         if self.memory.owed.iter().any(|owed| owed.id.as_ref(self.kind).is_of(id)) {
             return true;
         }
-        let lane = self.lane_of.get(&id.new).map(|lane| &self.traced.lanes[*lane].state);
+        let lane = self.lane_of.get(&id.new).map(|lane| self.state(*lane));
         lane.is_some_and(|row| row.is_there() && id.order != OrderValue::Lowest && row.order() >= id.order)
     }
 

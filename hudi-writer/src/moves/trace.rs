@@ -28,6 +28,7 @@ pub(super) struct Lane<'a> {
     /// Its changes, in the order of their arrival.
     pub(super) chain: Vec<u32>,
     pub(super) state: RowState<'a>,
+    pub(super) lacking: Lacking<'a>,
     next: usize,
     /// Followed until another is where it is needed.
     is_waiting: bool,
@@ -37,7 +38,45 @@ pub(super) struct Lane<'a> {
 
 impl<'a> Lane<'a> {
     pub(super) fn new(chain: Vec<u32>, state: RowState<'a>) -> Self {
-        Self { chain, state, next: 0, is_waiting: false, asked: vec![] }
+        Self { chain, state, lacking: Lacking::default(), next: 0, is_waiting: false, asked: vec![] }
+    }
+}
+
+/// The changes of a key that lack columns which stand nowhere.
+#[derive(Debug, Default)]
+pub(super) struct Lacking<'a> {
+    /// Those from the first such change on that no later one made irrelevant, with what came after it.
+    pub(super) open: Vec<u32>,
+    /// The row before them.
+    pub(super) before: Option<RowState<'a>>,
+    /// Such changes that a later one made irrelevant.
+    pub(super) overtaken: Vec<u32>,
+    /// Another key's row needs what stands in none yet.
+    is_given: bool,
+}
+
+impl<'a> Lacking<'a> {
+    fn lack(&mut self, change: u32, before: RowState<'a>) {
+        if self.open.is_empty() {
+            self.before = Some(before);
+        }
+        self.open.push(change);
+    }
+
+    /// A change that says all of the row, or that there is none.
+    fn overtake(&mut self, change: u32) {
+        match self.is_given {
+            true => self.open.push(change),
+            false => self.overtaken.append(&mut self.open),
+        }
+    }
+
+    /// The delete of a row that goes on under another key, and is not there.
+    fn give(&mut self, change: u32) {
+        if !self.open.is_empty() {
+            self.open.push(change);
+            self.is_given = true;
+        }
     }
 }
 
@@ -218,11 +257,18 @@ impl<'a> Tracer<'a> {
 
     fn apply(&mut self, lane: usize, change: u32, fill: Option<Fill<'a>>) {
         let Traced { lanes, fills, captured } = &mut self.traced;
-        let Lane { state, next, .. } = &mut lanes[lane];
-        let before = self.givers.contains(&change).then(|| state.clone());
+        let Lane { state, next, lacking, .. } = &mut lanes[lane];
+        let before = state.clone();
         let step = self.folder.step(state, change, fill.is_some());
         *next += 1;
-        if let Some(before) = before {
+        let is_giver = self.spotted.changes.ops[change as usize] == Op::Delete && self.spotted.given(change).is_some();
+        match step {
+            Step::Unfilled => lacking.lack(change, before.clone()),
+            Step::Applied if is_giver && !before.is_there() => lacking.give(change),
+            Step::Applied => lacking.overtake(change),
+            Step::Ignored => {}
+        }
+        if self.givers.contains(&change) {
             let was_there = step == Step::Applied && before.is_there();
             captured.insert(change, was_there.then_some(before));
         }
