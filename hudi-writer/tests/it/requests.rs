@@ -1,5 +1,6 @@
 //! What a commit asks of the store does not grow with the table.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
@@ -99,6 +100,40 @@ async fn a_commit_into_one_file_group_costs_the_same_in_a_small_table_and_a_larg
 #[ignore = "takes minutes"]
 async fn a_commit_into_one_file_group_costs_the_same_in_a_table_of_ten_million_rows() {
     compare("memory", in_memory, [(200, 16), (10_000_000, 16)]).await;
+}
+
+/// What commits cost that change a row in each of so many file groups: by how many there are.
+async fn requests_by_files(sole_writer: bool) -> BTreeMap<u64, RequestCounts> {
+    let table = NewTable::new("t", ["id"]).index(Index::Bucket(NonZeroU32::new(16).unwrap()));
+    let mut writer = in_memory("files").writer(sole_writer).create(&table).await.unwrap();
+    let rows = 200;
+    let changes: Vec<Change> = (0..rows).map(|id| Change::new(Op::Insert, id, 1)).collect();
+    let _ = writer.write(&batch(&changes, 0)).unwrap();
+    commit(&mut writer).await;
+    let (mut offset, mut counts) = (rows, BTreeMap::new());
+    for ids in 1..rows / 4 {
+        let before = writer.requests();
+        let changes: Vec<Change> = (0..ids).map(|id| Change::new(Op::Update, id, 1 + ids)).collect();
+        let _ = writer.write(&batch(&changes, offset)).unwrap();
+        offset += ids;
+        let done = commit(&mut writer).await;
+        counts.insert(done.files, writer.requests() - before);
+    }
+    counts
+}
+
+#[tokio::test]
+async fn each_further_file_group_of_a_commit_costs_as_much_as_the_one_before() {
+    for sole_writer in [false, true] {
+        let counts = requests_by_files(sole_writer).await;
+        assert!(counts.len() > 8 && counts.contains_key(&1) && counts.contains_key(&16), "{counts:?}");
+        let each = counts[&2] - counts[&1];
+        println!("sole writer: {sole_writer}; one file group: {:?}; each further one: {each:?}", counts[&1]);
+        for (files, count) in &counts {
+            assert_eq!(count.total(), counts[&1].total() + (files - 1) * each.total(), "{files} file groups");
+        }
+        assert!(each.total() <= 6, "{each:?}");
+    }
 }
 
 #[cfg(feature = "s3")]
