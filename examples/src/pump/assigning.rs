@@ -23,11 +23,17 @@ impl<S: Source> Pump<S> {
             }
             self.land(&outcome)?;
         }
+        // Whoever sees to it starts again.
+        let stopped: Vec<_> = places.iter().filter(|place| self.is_stopped(place)).cloned().collect();
+        if !stopped.is_empty() {
+            self.source.hold_back(&stopped)?;
+        }
         let wanted = self.wanted_by_tables(places);
         let told = |place: &TopicPartition| wanted.get(place).cloned().unwrap_or_default();
         match self.source.begin(&told).await {
             Ok(starts) => {
-                starts.begun.iter().for_each(|start| self.begun(start));
+                let begun = starts.begun.iter().filter(|start| !stopped.contains(&start.place));
+                begun.for_each(|start| self.begun(start));
                 starts.refused.into_iter().try_for_each(|refusal| self.refused(refusal))?;
             }
             Err(error @ Error::Unavailable { .. }) => {
@@ -37,6 +43,11 @@ impl<S: Source> Pump<S> {
             Err(error) => return Err(error.into()),
         }
         Ok(())
+    }
+
+    fn is_stopped(&self, place: &TopicPartition) -> bool {
+        let table = self.feed.table_of(&place.topic);
+        table.is_some_and(|table| self.feed.ingest().stopped(table).is_some())
     }
 
     /// Finds tables for topics that are new here. One without is not read.
@@ -134,10 +145,9 @@ impl<S: Source> Pump<S> {
         let Refusal { place, error } = refusal;
         let failure: Failure = error.into();
         tracing::error!(%place, %failure, "the partition is not read");
-        let Some(table) = self.feed.table_of(&place.topic).cloned() else { return Ok(()) };
-        if self.feed.ingest().stopped(&table).is_some() {
+        let Some(table) = self.feed.table_of(&place.topic).cloned().filter(|_| !self.is_stopped(&place)) else {
             return Ok(());
-        }
+        };
         self.feed.ingest_mut().stop(&table, failure.to_string());
         self.has_stopped(&table, &failure)
     }

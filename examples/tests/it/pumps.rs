@@ -306,6 +306,28 @@ async fn what_is_gone_stops_the_table_that_wants_it_and_the_others_go_on() {
 }
 
 #[tokio::test]
+async fn a_table_that_has_stopped_is_not_read_for_after_a_rebalance() {
+    let world = World::new();
+    let (later, read, is_anew) = (behind(&world).await, Cell::new(0), Cell::new(false));
+    let places = [place(T, 0), place(T, 1), place(OTHER, 0)];
+    let told = |next| later.lock().told.get(&place(OTHER, 0)) == Some(&next);
+    let is_lost = || places.iter().all(|place| !later.lock().is_read(&place.topic, place.partition));
+    let goes_on = async || {
+        if told(10) && later.lock().is_held_back(T, 1) && read.get() == 0 {
+            read.set(world.watch.messages());
+            later.event(Event::Lost(places.to_vec()));
+        } else if read.get() > 0 && is_lost() && !is_anew.replace(true) {
+            later.produce(inserts(OTHER, 0, 10..15, "x"));
+            later.assign(&places);
+        }
+        told(15)
+    };
+    world.pump_until(&later, goes_on).await.unwrap();
+    assert_eq!(world.watch.messages() - read.get(), 5);
+    assert_eq!((world.rows(T).await.len(), world.rows(OTHER).await.len()), (30, 15));
+}
+
+#[tokio::test]
 async fn what_is_gone_ends_it_where_a_table_that_stops_is_to() {
     let world = World::new();
     let later = behind(&world).await;
