@@ -419,6 +419,24 @@ async fn what_is_gone_of_one_topic_stops_its_table_and_the_others_go_on() {
     running.terminate();
 }
 
+#[tokio::test]
+async fn a_table_that_is_deleted_when_its_topic_begins_later_stops_with_advice() {
+    let Some(world) = World::new() else { return };
+    let topic = world.make_topic("items", 1).await;
+    world.produce(&inserts(&topic, 0, 0..100));
+    let mut running = world.start(&[]);
+    running.until("the first", async || row_count(&world.path("items")).await == 100).await;
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset(&topic, 0, Offset::Offset(40)).unwrap();
+    world.admin().delete_records(&list, &AdminOptions::new()).await.unwrap();
+    std::fs::remove_dir_all(world.path("items")).unwrap();
+    world.produce(&inserts(&topic, 0, 100..110));
+    assert_eq!(running.wait(), 1, "{}", running.log());
+    let log = running.log();
+    assert!(log.contains("want offset 0") && log.contains("40 messages are gone"), "{log}");
+    assert!(!world.path("items").join(".hoodie/hoodie.properties").exists(), "it was made anew");
+}
+
 /// A disk of a few megabytes that only one process has: by its place below the world's folder.
 struct SmallDisk {
     folder: PathBuf,
