@@ -32,7 +32,7 @@ impl std::fmt::Display for Failure {
 
 impl From<hudi_writer::Error> for Failure {
     fn from(error: hudi_writer::Error) -> Self {
-        let message = chain(&error);
+        let message = error.told();
         match error {
             hudi_writer::Error::Refused { .. } | hudi_writer::Error::Setting { .. } => Self::Usage(message),
             _ => Self::Failed(message),

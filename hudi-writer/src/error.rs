@@ -1,8 +1,12 @@
 //! [`Error`]: one variant for each different thing that a caller would do.
 
+use std::io;
 use std::sync::Arc;
 
 use hudi_core::change::Origin;
+
+const FULL: [io::ErrorKind; 2] = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded];
+const MAKE_ROOM: &str = "there is no room left where the table stands: make some";
 
 /// What a table can answer instead of a result.
 #[derive(Debug, thiserror::Error)]
@@ -98,6 +102,23 @@ pub enum Error {
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
+    /// What is wrong and what caused it, in one line; and what to do, where waiting alone does not help.
+    #[must_use]
+    pub fn told(&self) -> String {
+        let mut text = self.to_string();
+        let mut is_full = false;
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            let next = error.to_string();
+            if !text.contains(&next) {
+                text = format!("{text}: {next}");
+            }
+            is_full |= error.downcast_ref::<io::Error>().is_some_and(|error| FULL.contains(&error.kind()));
+            cause = error.source();
+        }
+        if is_full { format!("{text}; {MAKE_ROOM}") } else { text }
+    }
+
     /// A refusal.
     pub(crate) fn refused(what: impl Into<String>, why: impl Into<String>) -> Self {
         Self::Refused { what: what.into(), why: why.into() }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use arrow::array::{Array, BooleanArray, new_null_array};
 use arrow::datatypes::{FieldRef, Schema};
 use hudi_core::change::{ChangeBatch, Op, OrderKind, Origin, columns};
-use hudi_core::checkpoint::{Checkpoint, Epochs, Judged, MAX_EPOCH, PartitionPosition, Verdict, WentBack};
+use hudi_core::checkpoint::{Bounding, Checkpoint, Epochs, Judged, MAX_EPOCH, PartitionPosition, Verdict, WentBack};
 use hudi_core::dead_letter::{DeadLetter, Original, Stage};
 use hudi_core::key::KeySpec;
 use hudi_core::properties::TableProperties;
@@ -325,13 +325,13 @@ impl TableWriter {
         self.session.letters.push(letter);
     }
 
-    /// Whether a later full snapshot of the source waits to be told, by [`TableWriter::high_water`], where the partitions of its
-    /// topic end: its last row was seen.
+    /// The topic of a later full snapshot of the source that waits to be told, by [`TableWriter::high_water`], where the topic's
+    /// partitions end: its last row was seen.
     #[must_use]
-    pub fn wants_high_waters(&self) -> bool {
+    pub fn wants_high_waters(&self) -> Option<&str> {
         let mut currents = self.positions.checkpoint.sources.values().filter_map(|s| s.snapshot.current.as_ref());
-        self.session.replaces()
-            && currents.any(|current| current.last_seen && !current.deleted && current.ends.is_empty())
+        let waits = |current: &&Bounding| current.last_seen && !current.deleted && current.ends.is_empty();
+        currents.find(waits).filter(|_| self.session.replaces()).map(|current| &*current.topic)
     }
 
     /// Tells where a partition ends, as the broker says after the last row of a snapshot was seen. Once one is told, all must be:

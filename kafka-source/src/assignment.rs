@@ -6,6 +6,8 @@
 //!                                              └──────── lost ───────┴─► gone at once, what was taken with it
 //! ```
 //!
+//! Waiting or reading, a partition may be refused: it stays ours and rests, until it is assigned anew.
+//!
 //! The rule: *drain what was taken, commit, give up; a lost partition is fenced, not drained.* The broker waits for the answer to an
 //! assignment or a revocation, one at a time; a client library that asks is answered by [`Action::Assign`] or [`Action::Unassign`],
 //! with all that it named. Only a partition that is being read hands messages on, each offset once and rising.
@@ -53,6 +55,7 @@ enum Asked {
 enum State {
     Waiting,
     Reading,
+    Refused,
     Draining,
 }
 
@@ -158,21 +161,37 @@ impl Assignment {
         }
     }
 
-    /// The assigned partitions begin here. Nothing happens unless all that wait are named: they are answered for together.
+    /// The assigned partitions begin here; those that were [refused](Self::refuse) rest there. Nothing happens unless all that wait are
+    /// named: they are answered for together.
     pub fn begin(&mut self, starts: &BTreeMap<TopicPartition, i64>) -> Vec<Action> {
         let Some(Asked::Assigned(partitions)) = &self.asked else { return vec![] };
         let at: Option<Vec<_>> = partitions.iter().map(|p| Some((p.clone(), *starts.get(p)?))).collect();
         let Some(at) = at else { return vec![] };
         self.asked = None;
         for (place, offset) in &at {
-            if let Some(held) = self.get_mut(&place.topic, place.partition) {
+            if let Some(held) = self.get_mut(&place.topic, place.partition).filter(|held| held.state != State::Refused)
+            {
                 *held = Held { state: State::Reading, next: *offset, committed: *offset, taken: VecDeque::new() };
             }
         }
-        let rests = |place: &TopicPartition| self.paused || self.held_back.contains(place);
+        let is_refused = |place: &TopicPartition| self.next_offset(place).is_none();
+        let rests = |place: &TopicPartition| self.paused || self.held_back.contains(place) || is_refused(place);
         let places: Vec<_> = at.iter().map(|(place, _)| place.clone()).filter(rests).collect();
         let pause = Some(Action::Pause(places)).filter(|action| *action != Action::Pause(vec![]));
         [Action::Assign(at)].into_iter().chain(pause).collect()
+    }
+
+    /// These are read no further, for where they go on is gone. What was taken of them may still be committed. They stay so until
+    /// they are assigned anew.
+    pub fn refuse(&mut self, places: &[TopicPartition]) -> Option<Action> {
+        let read = self.of_reading(places);
+        for place in places {
+            if let Some(held) = self.get_mut(&place.topic, place.partition).filter(|held| held.state != State::Draining)
+            {
+                held.state = State::Refused;
+            }
+        }
+        read.map(Action::Pause)
     }
 
     /// These are asked back. Those of which nothing is in flight are given up at once, the others are drained first: see

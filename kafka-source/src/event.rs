@@ -1,7 +1,7 @@
 //! [`Event`]: what a consumer has to say.
 
 use crate::messages::Messages;
-use crate::offsets::Start;
+use crate::offsets::{Refusal, Start};
 use crate::partition::TopicPartition;
 
 /// What a consumer has to say. Each wants something done.
@@ -21,6 +21,8 @@ pub enum Event {
     /// Messages went away before they were read, and the policy allows it: what is between is lost. Belongs into the tables'
     /// checkpoints ([`Start::note`]), after what was taken before.
     Skipped(Start),
+    /// Messages went away before they were read, and the policy does not say what to do: the partition is read no further. Others are.
+    Refused(Refusal),
     /// A partition was read to its end. More may come.
     End(TopicPartition),
 }

@@ -1,4 +1,4 @@
-//! [`start`]: where reading a partition begins.
+//! [`start`]: where reading a partition begins. [`starts`]: of several, each by itself.
 //!
 //! The tables say where: the position inside their last commit. What the group committed to the broker is a courtesy to
 //! monitors and is never asked. What the broker still has is held against it:
@@ -18,6 +18,7 @@
 //!
 //! Nothing here asks a broker.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use hudi_core::checkpoint::{Checkpoint, PartitionPosition};
@@ -201,6 +202,25 @@ pub enum Why {
     },
 }
 
+/// Where partitions begin.
+#[derive(Debug, Default)]
+#[must_use]
+pub struct Starts {
+    /// Those that do.
+    pub begun: Vec<Start>,
+    /// Those that do not: the policy does not say what to do about them.
+    pub refused: Vec<Refusal>,
+}
+
+/// A partition that is not read.
+#[derive(Debug)]
+pub struct Refusal {
+    /// The partition.
+    pub place: TopicPartition,
+    /// Why: [`Error::Gap`], [`Error::Remade`] or [`Error::Unread`].
+    pub error: Error,
+}
+
 impl Start {
     /// Notes the beginning in a table's checkpoint: without it, one that began at the latest message and saw none would have
     /// begun nowhere. Where the topic was made anew, its old position is forgotten.
@@ -251,6 +271,22 @@ pub fn start(place: &TopicPartition, wanted: &Wanted, found: &Found, policy: Pol
         (None, _, Unread::Latest) => begin(found.latest, Why::TopicUnread),
         (_, _, Unread::Refuse) => Err(Error::Unread { topic: place.topic.to_string(), partition: place.partition }),
     }
+}
+
+/// Where reading partitions begins. One that is refused keeps no other from it.
+pub fn starts(
+    found: &BTreeMap<TopicPartition, Found>,
+    wanted: impl Fn(&TopicPartition) -> Wanted,
+    policy: Policy,
+) -> Starts {
+    let mut starts = Starts::default();
+    for (place, found) in found {
+        match start(place, &wanted(place), found, policy) {
+            Ok(start) => starts.begun.push(start),
+            Err(error) => starts.refused.push(Refusal { place: place.clone(), error }),
+        }
+    }
+    starts
 }
 
 /// What shows that the topic is another one than the tables were read from.
@@ -398,6 +434,17 @@ mod tests {
         let mut ahead = table(&[(1, 15)]);
         begin(&[table(&[(1, 12)]), ahead.clone()], STOP).unwrap().note(&mut ahead);
         assert_eq!(ahead.next_offset("t", 1), Some(15), "a table that is ahead of another stays there");
+    }
+
+    #[test]
+    fn one_partition_that_is_refused_keeps_no_other_from_being_read() {
+        let other = TopicPartition::new("u", 0);
+        let found = BTreeMap::from([(place(), found(10, 20)), (other.clone(), found(0, 5))]);
+        let wanted =
+            |place: &TopicPartition| Wanted { next: Some(if *place == other { 3 } else { 7 }), ..Wanted::default() };
+        let starts = starts(&found, wanted, STOP);
+        assert_eq!(starts.begun.iter().map(|start| (&start.place, start.at)).collect::<Vec<_>>(), [(&other, 3)]);
+        assert!(matches!(&starts.refused[..], [Refusal { error: Error::Gap { wanted: 7, .. }, .. }]), "{starts:?}");
     }
 
     #[test]

@@ -51,7 +51,9 @@ impl<S: Source> Pump<S> {
         }
         let mut wanted = self.opened_late();
         for position in self.feed.ingest().reloads() {
-            wanted.insert(kafka_place(position.place), next_of(position.next));
+            let place = kafka_place(position.place);
+            let next = position.next.or_else(|| self.anew(&place));
+            wanted.insert(place, Wanted { topic_is_new: position.next.is_none(), ..next_of(next) });
         }
         wanted.retain(|place, _| !self.later.waits(&place.topic));
         if wanted.is_empty() {
@@ -73,9 +75,7 @@ impl<S: Source> Pump<S> {
         for table in opened {
             self.unopened.remove(&table);
             for topic in self.feed.topics_of(&table).cloned().collect::<Vec<_>>() {
-                wanted.extend(
-                    self.places_of(&topic).into_iter().map(|place| (place.clone(), self.wanted_by_table(&place))),
-                );
+                wanted.extend(self.wanted_by_tables(&self.places_of(&topic)));
             }
         }
         wanted
@@ -87,13 +87,13 @@ impl<S: Source> Pump<S> {
         let told = |place: &TopicPartition| wanted.get(place).cloned().unwrap_or_default();
         match self.source.begin_again(&places, &told).await {
             Ok(starts) => {
-                for start in starts {
+                for start in starts.begun {
                     self.ended.remove(&start.place);
                     if by_tables {
                         self.begun(&start);
                     }
                 }
-                Ok(())
+                starts.refused.into_iter().try_for_each(|refusal| self.refused(refusal))
             }
             Err(error @ Error::Unavailable { .. }) => {
                 tracing::warn!(error = crate::exit::chain(&error), "the broker is asked again");
@@ -103,7 +103,7 @@ impl<S: Source> Pump<S> {
                 }
                 Ok(())
             }
-            Err(error) => self.cannot_begin_again(error),
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -112,18 +112,6 @@ impl<S: Source> Pump<S> {
             self.later.begin(place.clone(), wanted.next.unwrap_or_default(), "the broker does not answer");
         }
         self.later.rest(self.clock.now_ms(), self.settings.rest_ms);
-    }
-
-    /// What a table lacks is not there any more.
-    fn cannot_begin_again(&mut self, error: Error) -> Result<(), Failure> {
-        let topic = match &error {
-            Error::Gap { topic, .. } | Error::Remade { topic, .. } | Error::Unread { topic, .. } => topic.clone(),
-            _ => return Err(error.into()),
-        };
-        let Some(table) = self.feed.table_of(&topic).cloned() else { return Err(error.into()) };
-        let failure: Failure = error.into();
-        self.feed.ingest_mut().stop(&table, failure.to_string());
-        self.has_stopped(&table, &failure)
     }
 }
 

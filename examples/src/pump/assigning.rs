@@ -6,7 +6,7 @@ use std::sync::Arc;
 use hudi_core::checkpoint::Checkpoint;
 use hudi_writer::TableWriter;
 use hudi_writer::ingest::Ended;
-use kafka_source::offsets::{Start, Wanted, Why};
+use kafka_source::offsets::{Refusal, Start, Wanted, Why};
 use kafka_source::{Error, TopicPartition};
 
 use super::driver::{Pump, table_place};
@@ -23,10 +23,19 @@ impl<S: Source> Pump<S> {
             }
             self.land(&outcome)?;
         }
-        let checkpoints = self.checkpoints(places);
-        let wanted = |place: &TopicPartition| Wanted::of(place, checkpoints.get(&place.topic));
-        match self.source.begin(&wanted).await {
-            Ok(starts) => starts.iter().for_each(|start| self.begun(start)),
+        // Whoever sees to it starts again.
+        let stopped: Vec<_> = places.iter().filter(|place| self.is_stopped(place)).cloned().collect();
+        if !stopped.is_empty() {
+            self.source.hold_back(&stopped)?;
+        }
+        let wanted = self.wanted_by_tables(places);
+        let told = |place: &TopicPartition| wanted.get(place).cloned().unwrap_or_default();
+        match self.source.begin(&told).await {
+            Ok(starts) => {
+                let begun = starts.begun.iter().filter(|start| !stopped.contains(&start.place));
+                begun.for_each(|start| self.begun(start));
+                starts.refused.into_iter().try_for_each(|refusal| self.refused(refusal))?;
+            }
             Err(error @ Error::Unavailable { .. }) => {
                 tracing::warn!(error = crate::exit::chain(&error), "the broker is asked again");
                 self.rests_until_ms = self.clock.now_ms() + self.settings.rest_ms;
@@ -34,6 +43,11 @@ impl<S: Source> Pump<S> {
             Err(error) => return Err(error.into()),
         }
         Ok(())
+    }
+
+    fn is_stopped(&self, place: &TopicPartition) -> bool {
+        let table = self.feed.table_of(&place.topic);
+        table.is_some_and(|table| self.feed.ingest().stopped(table).is_some())
     }
 
     /// Finds tables for topics that are new here. One without is not read.
@@ -62,15 +76,31 @@ impl<S: Source> Pump<S> {
         places.iter().filter_map(|place| checkpoint(&place.topic)).collect()
     }
 
-    /// What is said of a partition by the table that its topic feeds.
-    pub(super) fn wanted_by_table(&self, place: &TopicPartition) -> Wanted {
-        Wanted::of(place, self.checkpoints(std::slice::from_ref(place)).get(&place.topic))
+    /// What is said of partitions by the tables that their topics feed.
+    pub(super) fn wanted_by_tables(&self, places: &[TopicPartition]) -> BTreeMap<TopicPartition, Wanted> {
+        let checkpoints = self.checkpoints(places);
+        let wanted = |place: &TopicPartition| {
+            let wanted = Wanted::of(place, checkpoints.get(&place.topic));
+            (place.clone(), Wanted { next: wanted.next.or_else(|| self.anew(place)), ..wanted })
+        };
+        places.iter().map(wanted).collect()
+    }
+
+    /// Where a partition must be read from whose table was deleted: where it was read from at first, as far as we know, else from its
+    /// very beginning. What the broker does not have of that any more is a gap.
+    pub(super) fn anew(&self, place: &TopicPartition) -> Option<i64> {
+        let table = self.feed.table_of(&place.topic)?;
+        let is_lost = self.feed.ingest().has_lost(table, &place.topic, place.partition);
+        is_lost.then(|| self.origins.get(place).copied().unwrap_or(0))
     }
 
     /// A partition is read from here on.
     pub(super) fn begun(&mut self, start: &Start) {
         let Start { place, at, why, identity } = start;
         let (topic, partition) = (&*place.topic, place.partition);
+        if self.is_unread(place) {
+            self.origins.insert(place.clone(), *at);
+        }
         let ingest = self.feed.ingest_mut();
         match why {
             Why::Resumed | Why::TopicUnread | Why::PartitionIsNew => ingest.assign(topic, partition, *at),
@@ -87,6 +117,13 @@ impl<S: Source> Pump<S> {
         self.tell_start(start);
     }
 
+    /// Whether the partition's table is known to tell no position of it.
+    fn is_unread(&self, place: &TopicPartition) -> bool {
+        let Some(table) = self.feed.table_of(&place.topic) else { return false };
+        let position = self.feed.ingest().position(table, &place.topic, place.partition);
+        position.is_none() && !self.unopened.contains(table)
+    }
+
     fn tell_start(&self, start: &Start) {
         let Start { place, at, why, .. } = start;
         match why {
@@ -96,8 +133,23 @@ impl<S: Source> Pump<S> {
                 self.watch.lost(u64::try_from(lost).unwrap_or(0));
             }
             Why::Remade { wanted } => tracing::warn!(%place, wanted, at, "the topic was made anew"),
+            Why::TopicUnread if *at > 0 => {
+                tracing::warn!(%place, at, "the partition is read, and what was before is not in the table");
+            }
             _ => tracing::info!(%place, at, ?why, "the partition is read"),
         }
+    }
+
+    /// A partition is not read: where its table goes on is gone. The table stops; the others go on.
+    pub(super) fn refused(&mut self, refusal: Refusal) -> Result<(), Failure> {
+        let Refusal { place, error } = refusal;
+        let failure: Failure = error.into();
+        tracing::error!(%place, %failure, "the partition is not read");
+        let Some(table) = self.feed.table_of(&place.topic).cloned().filter(|_| !self.is_stopped(&place)) else {
+            return Ok(());
+        };
+        self.feed.ingest_mut().stop(&table, failure.to_string());
+        self.has_stopped(&table, &failure)
     }
 
     /// Messages went away while we read, and that is allowed.

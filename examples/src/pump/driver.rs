@@ -6,7 +6,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 
 use hudi_writer::Clock;
-use hudi_writer::ingest::{Ended, Outcome};
+use hudi_writer::ingest::{Ended, Outcome, TableReport};
 use kafka_source::{Error, Event, Messages, TopicPartition};
 
 use super::later::Later;
@@ -31,6 +31,8 @@ pub struct Pump<S> {
     pub(super) unopened: BTreeSet<Arc<str>>,
     /// Topics that no table can be told for.
     pub(super) astray: BTreeMap<Arc<str>, String>,
+    /// Where partitions began that no table had been read from.
+    pub(super) origins: BTreeMap<TopicPartition, i64>,
     /// Partitions that were read to their ends.
     pub(super) ended: BTreeSet<TopicPartition>,
     /// The source is not asked before.
@@ -38,6 +40,8 @@ pub struct Pump<S> {
     pub(super) looked_ms: i64,
     pub(super) told_ms: i64,
     pub(super) again_ms: i64,
+    /// The source is not asked before where topics end.
+    ends_ms: i64,
 }
 
 /// What the loop waited for.
@@ -70,11 +74,13 @@ impl<S: Source> Pump<S> {
             later: Later::default(),
             unopened: BTreeSet::new(),
             astray: BTreeMap::new(),
+            origins: BTreeMap::new(),
             ended: BTreeSet::new(),
             rests_until_ms: now_ms,
             looked_ms: now_ms,
             told_ms: now_ms,
             again_ms: now_ms,
+            ends_ms: now_ms,
         }
     }
 
@@ -111,7 +117,7 @@ impl<S: Source> Pump<S> {
     async fn step(&mut self, stop: Pin<&mut impl Future<Output = ()>>) -> Result<bool, Failure> {
         self.steer().await?;
         if self.settings.until_the_end && self.is_at_the_end() {
-            return Ok(false);
+            return self.end();
         }
         match self.wait(stop).await? {
             Heard::Event(event) => self.hear(event).await?,
@@ -142,6 +148,7 @@ impl<S: Source> Pump<S> {
             Event::Lost(places) => self.release(&places),
             Event::Full => self.looked_ms = 0,
             Event::Skipped(start) => self.skipped(&start),
+            Event::Refused(refusal) => self.refused(refusal)?,
             Event::End(place) => drop(self.ended.insert(place)),
         }
         Ok(())
@@ -185,6 +192,22 @@ impl<S: Source> Pump<S> {
         if now_ms - self.told_ms >= self.settings.tell_every_ms {
             self.told_ms = now_ms;
             self.tell()?;
+            self.tell_ends(now_ms).await?;
+        }
+        Ok(())
+    }
+
+    /// Tells tables where their topics end: those that read a second snapshot of their source to its last row.
+    async fn tell_ends(&mut self, now_ms: i64) -> Result<(), Failure> {
+        let topics = if now_ms < self.ends_ms { BTreeSet::new() } else { self.feed.ingest().wants_high_waters() };
+        for topic in topics {
+            match self.source.ends(&topic).await {
+                Ok(ends) => self.feed.ingest_mut().high_waters(&topic, &ends),
+                Err(error) => {
+                    self.ends_ms = now_ms + self.settings.drain_ms;
+                    self.is_troubled(error)?;
+                }
+            }
         }
         Ok(())
     }
@@ -228,15 +251,20 @@ impl<S: Source> Pump<S> {
         match ended {
             Ended::Committed { committed, .. } => {
                 tracing::debug!(%table, instant = %committed.instant, rows = outcome.carried.rows, "committed");
+                // The commit stands, and dead letters that it made are too many.
+                if let Some(reason) = self.feed.ingest().stopped(table) {
+                    let failure = Failure::failed(reason);
+                    self.has_stopped(table, &failure)?;
+                }
             }
             Ended::Nothing => {}
             Ended::Unfounded(waits) => tracing::info!(%table, ?waits, "no message says yet what the table is"),
             Ended::Reload => tracing::warn!(%table, "the table is behind what was read: it is read again"),
             Ended::Failed { error, retry_at_ms: Some(_) } => {
-                tracing::warn!(%table, error = crate::exit::chain(error), "not committed; it is tried again");
+                tracing::warn!(%table, error = error.told(), "not committed; it is tried again");
             }
             Ended::Failed { error, .. } => {
-                let failure = Failure::failed(crate::exit::chain(error));
+                let failure = Failure::failed(error.told());
                 self.has_stopped(table, &failure)?;
             }
         }
@@ -267,8 +295,21 @@ impl<S: Source> Pump<S> {
 
     fn is_at_the_end(&self) -> bool {
         let mut read = self.feed.ingest().places_read().peekable();
-        let is_over = |place: hudi_writer::ingest::TopicPartition| self.ended.contains(&kafka_place(place));
+        let stopped = |topic: &str| self.feed.ingest().stopped(self.feed.table_of(topic)?).map(drop);
+        let is_over = |place: hudi_writer::ingest::TopicPartition| {
+            stopped(&place.topic).is_some() || self.ended.contains(&kafka_place(place))
+        };
         read.peek().is_some() && self.later.told().is_none() && read.all(is_over)
+    }
+
+    /// Everything was read. That is no good end where a table has stopped.
+    fn end(&self) -> Result<bool, Failure> {
+        let stopped = |report: &TableReport| self.feed.ingest().stopped(&report.table).map(str::to_owned);
+        let reports = self.feed.ingest().report();
+        match reports.iter().find_map(|report| Some((&report.table, stopped(report)?))) {
+            Some((table, reason)) => Err(Failure::failed(format!("{table} has stopped: {reason}"))),
+            None => Ok(false),
+        }
     }
 
     /// Commits everything that is held, as far as that can be done.
@@ -295,7 +336,7 @@ impl<S: Source> Pump<S> {
             if let Some(outcome) = landed {
                 self.watch.landed(&outcome, self.clock.now_ms());
                 if let Ended::Failed { error, .. } = &outcome.ended {
-                    let (table, error) = (&outcome.table, crate::exit::chain(error));
+                    let (table, error) = (&outcome.table, error.told());
                     tracing::error!(%table, error, "not committed: its messages stay at the broker");
                 }
             }

@@ -93,13 +93,18 @@ impl World {
     }
 
     fn arguments(&self, topics: &str) -> Vec<String> {
+        self.arguments_with(topics, "", "")
+    }
+
+    /// With more in its file: of `[kafka]`, and behind all.
+    fn arguments_with(&self, topics: &str, kafka: &str, more: &str) -> Vec<String> {
         std::fs::write(self.path("schema.json"), SCHEMA).unwrap();
         let config = self.path("pipeline.toml");
         let text = format!(
-            "[kafka]\nbrokers = \"{}\"\ngroup = \"{}\"\ntopic_pattern = \"^{}\\\\.public\\\\.{topics}$\"\n\
+            "[kafka]\nbrokers = \"{}\"\ngroup = \"{}\"\ntopic_pattern = \"^{}\\\\.public\\\\.{topics}$\"\n{kafka}\n\
              [kafka.client]\n\"session.timeout.ms\" = \"3000\"\n\"heartbeat.interval.ms\" = \"500\"\n\"topic.metadata.refresh.interval.ms\" = \"500\"\n\
              \"statistics.interval.ms\" = \"200\"\n[format]\nname = \"debezium-json\"\n[tables]\nurl = \"{}/{{table}}\"\n\
-             [commit]\nage = \"200ms\"\n",
+             [commit]\nage = \"200ms\"\n{more}",
             self.brokers,
             self.prefix,
             self.prefix,
@@ -115,10 +120,14 @@ impl World {
     }
 
     fn start_on(&self, topics: &str, more: &[&str]) -> Running {
-        let log = self.path(&format!("log{}", WORLDS.fetch_add(1, Ordering::Relaxed)));
         let mut command = Command::new(PROGRAM);
-        command.args(self.arguments(topics)).args(more).stdout(Stdio::null());
-        let child = command.stderr(std::fs::File::create(&log).unwrap()).spawn().unwrap();
+        command.args(self.arguments(topics)).args(more);
+        self.run(command)
+    }
+
+    fn run(&self, mut command: Command) -> Running {
+        let log = self.path(&format!("log{}", WORLDS.fetch_add(1, Ordering::Relaxed)));
+        let child = command.stdout(Stdio::null()).stderr(std::fs::File::create(&log).unwrap()).spawn().unwrap();
         Running { child, log }
     }
 
@@ -380,6 +389,160 @@ async fn what_the_broker_does_not_have_any_more_ends_it_with_advice() {
 }
 
 #[tokio::test]
+async fn what_is_gone_of_one_topic_stops_its_table_and_the_others_go_on() {
+    let Some(world) = World::new() else { return };
+    let (topic, other) = (world.make_topic("items", 1).await, world.make_topic("others", 1).await);
+    world.produce(&inserts(&topic, 0, 0..100));
+    world.produce(&inserts(&other, 0, 0..10));
+    world.catch_up();
+    world.produce(&inserts(&topic, 0, 100..200));
+    world.produce(&inserts(&other, 0, 10..50));
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset(&topic, 0, Offset::Offset(150)).unwrap();
+    world.admin().delete_records(&list, &AdminOptions::new()).await.unwrap();
+    let port = free_port();
+    let watched = format!("127.0.0.1:{port}");
+    let mut running = world.start(&["--watch", &watched]);
+    running.until("the other", async || row_count(&world.path("others")).await == 50).await;
+    let is_told =
+        |body: &str| ["items has stopped", "want offset 100", "earliest is 150"].iter().all(|p| body.contains(p));
+    running.until("told", async || get(port, "/healthz").is_some_and(|(s, body)| s == 503 && is_told(&body))).await;
+    running.terminate();
+    assert_eq!(row_count(&world.path("items")).await, 100);
+
+    let mut command = Command::new(PROGRAM);
+    command.args(world.arguments_with(".*", "on_gap = \"earliest\"", "")).args(["--watch", &watched]);
+    let mut running = world.run(command);
+    running.until("goes on", async || row_count(&world.path("items")).await == 150).await;
+    let is_counted = |text: &str| text.contains("cdc_messages_lost_total 50\n");
+    running.until("counted", async || get(port, "/metrics").is_some_and(|(_, text)| is_counted(&text))).await;
+    running.terminate();
+}
+
+#[tokio::test]
+async fn a_table_that_is_deleted_when_its_topic_begins_later_stops_with_advice() {
+    let Some(world) = World::new() else { return };
+    let topic = world.make_topic("items", 1).await;
+    world.produce(&inserts(&topic, 0, 0..100));
+    let mut running = world.start(&[]);
+    running.until("the first", async || row_count(&world.path("items")).await == 100).await;
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset(&topic, 0, Offset::Offset(40)).unwrap();
+    world.admin().delete_records(&list, &AdminOptions::new()).await.unwrap();
+    std::fs::remove_dir_all(world.path("items")).unwrap();
+    world.produce(&inserts(&topic, 0, 100..110));
+    assert_eq!(running.wait(), 1, "{}", running.log());
+    let log = running.log();
+    assert!(log.contains("want offset 0") && log.contains("40 messages are gone"), "{log}");
+    assert!(!world.path("items").join(".hoodie/hoodie.properties").exists(), "it was made anew");
+}
+
+/// A disk of a few megabytes that only one process has: by its place below the world's folder.
+struct SmallDisk {
+    folder: PathBuf,
+    of: u32,
+}
+
+impl SmallDisk {
+    /// Starts the program with it, and with a file on it that takes most of its room.
+    fn start(world: &World, arguments: &[String]) -> (Self, Running) {
+        let folder = world.path("small");
+        std::fs::create_dir(&folder).unwrap();
+        let script = "mount -t tmpfs -o size=8m tmpfs \"$0\" && head -c 6m /dev/zero >\"$0/ballast\" && exec \"$@\"";
+        let mut command = Command::new("unshare");
+        command.args(["--map-root-user", "--mount", "sh", "-c", script]).arg(&folder).arg(PROGRAM).args(arguments);
+        let running = world.run(command);
+        (Self { folder, of: running.child.id() }, running)
+    }
+
+    /// Where its process sees it, from outside.
+    fn path(&self, name: &str) -> PathBuf {
+        Path::new(&format!("/proc/{}/root", self.of)).join(self.folder.strip_prefix("/").unwrap()).join(name)
+    }
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    std::fs::create_dir(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        match entry.file_type().unwrap().is_dir() {
+            true => copy_folder(&entry.path(), &to),
+            false => drop(std::fs::copy(entry.path(), to).unwrap()),
+        }
+    }
+}
+
+/// Text that no compression makes much smaller.
+fn noise(seed: u64, bytes: usize) -> String {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let letter = |_| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        char::from(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"[(state >> 58) as usize])
+    };
+    (0..bytes).map(letter).collect()
+}
+
+#[tokio::test]
+async fn a_full_disk_is_told_and_once_there_is_room_it_goes_on() {
+    let Some(world) = World::new() else { return };
+    let (topic, other) = (world.make_topic("items", 1).await, world.make_topic("others", 1).await);
+    let large = |id: i64| CapturedRecord {
+        topic: topic.clone(),
+        ..upsert(
+            id,
+            'c',
+            id,
+            &item(id, &noise(id as u64, 3_000), 1).replace("\"BNI=\"", "null").replace("\"/wA=\"", "null"),
+        )
+    };
+    world.produce(&inserts(&topic, 0, 0..100));
+    let small = world.path("small").join("items");
+    let port = free_port();
+    let more = format!(
+        "[watch]\nmax_failing = \"1s\"\naddress = \"127.0.0.1:{port}\"\n[[override]]\ntopics = [\"*.items\"]\nurl = \"{}\"\n",
+        small.display()
+    );
+    let (disk, mut running) = SmallDisk::start(&world, &world.arguments_with(".*", "", &more));
+    let metric = |name: &str, table: &Path| {
+        let label = format!("{name}{{table=\"{}\"}} ", table.display());
+        let (_, text) = get(port, "/metrics")?;
+        text.lines().find_map(|line| line.strip_prefix(&label)?.parse::<u64>().ok())
+    };
+    running.until("the first", async || metric("cdc_upserts_total", &small) == Some(100)).await;
+
+    // 3 MB of them: more than there is room for.
+    world.produce(&(100..1_100).map(large).collect::<Vec<_>>());
+    let is_told = |body: &str| {
+        [small.to_str().unwrap(), "has not been committed", "No space left", "make some"]
+            .iter()
+            .all(|p| body.contains(p))
+    };
+    running.until("told", async || get(port, "/healthz").is_some_and(|(s, body)| s == 503 && is_told(&body))).await;
+    world.produce(&inserts(&other, 0, 0..50));
+    running.until("the other", async || row_count(&world.path("others")).await == 50).await;
+    let log = running.log();
+    let told = log.lines().find(|line| line.contains("it is tried again")).unwrap_or_else(|| panic!("{log}"));
+    assert!(is_told(&told.replace("not committed", "has not been committed")), "{told}");
+    assert_eq!(metric("cdc_upserts_total", &small), Some(100));
+
+    std::fs::remove_file(disk.path("ballast")).unwrap();
+    running.until("all rows", async || metric("cdc_upserts_total", &small) == Some(1_100)).await;
+    running.until("well", async || get(port, "/healthz") == Some((200, "ok\n".to_owned()))).await;
+    assert!(metric("cdc_commit_failures_total", &small) > Some(0));
+    copy_folder(&disk.path("items"), &world.path("copied"));
+    let rows = rows(&world.path("copied")).await;
+    assert_eq!(rows.len(), 1_100);
+    for (id, row) in rows {
+        let name = if id < 100 { "x".to_owned() } else { noise(id as u64, 3_000) };
+        assert!(row["name"] == name && row["stock"] == 1, "{id}");
+    }
+    running.terminate();
+}
+
+#[tokio::test]
 async fn partitions_and_topics_that_come_later_are_read_from_their_beginning() {
     let Some(world) = World::new() else { return };
     let topic = world.make_topic("items", 1).await;
@@ -440,16 +603,11 @@ async fn a_bad_message_that_is_to_stop_a_table_makes_it_unwell() {
     records.push(CapturedRecord { topic: topic.clone(), ..record(10, Some("{\"id\":1}"), Some("{")) });
     world.produce(&records);
     world.produce(&inserts(&other, 0, 0..10));
-    let config = world.arguments(".*");
-    let text = std::fs::read_to_string(&config[1]).unwrap() + "[errors]\nbad_message = \"stop\"\n";
-    let stops = world.path("stops.toml");
-    std::fs::write(&stops, text).unwrap();
     let port = free_port();
     let mut command = Command::new(PROGRAM);
-    command.arg("--config").arg(&stops).args(["--watch", &format!("127.0.0.1:{port}"), "--log-json"]);
-    let log = world.path("log-stops");
-    let child = command.stderr(std::fs::File::create(&log).unwrap()).stdout(Stdio::null()).spawn().unwrap();
-    let mut running = Running { child, log };
+    command.args(world.arguments_with(".*", "", "[errors]\nbad_message = \"stop\"\n"));
+    command.args(["--watch", &format!("127.0.0.1:{port}"), "--log-json"]);
+    let mut running = world.run(command);
     running.until("unwell", async || get(port, "/healthz").is_some_and(|(status, _)| status == 503)).await;
     let (_, body) = get(port, "/healthz").unwrap();
     assert!(body.contains("items has stopped") && body.contains(&format!("{topic}/0@10: malformed")), "{body}");

@@ -7,7 +7,7 @@ use kafka_source::{CaptureReader, CapturedRecord};
 use serde_json::{Map, Value, json};
 
 use crate::capture::{folder, truth};
-use crate::shop::{SCHEMA, capture, delete, envelope, item, key, record, tombstone, upsert};
+use crate::shop::{SCHEMA, capture, delete, item, key, record, snapshot_row, tombstone, upsert};
 
 const REPLAY: &str = env!("CARGO_BIN_EXE_replay");
 const INSPECT: &str = env!("CARGO_BIN_EXE_inspect");
@@ -232,21 +232,11 @@ fn a_column_that_comes_to_mean_something_else_stops_or_goes_on_as_another() {
 
 #[test]
 fn a_second_snapshot_replaces_the_table_if_asked_for() {
-    let of_run = |run: &str, offset: i64, id: i64, part: &str| {
-        let value = envelope(offset, "\"r\"", "null", &item(id, "a", 1))
-            .replace(r#""snapshot":null"#, &format!(r#""snapshot":"{part}""#));
-        let mut record = record(offset, Some(&key(id)), Some(&value));
-        record.headers = vec![kafka_source::CapturedHeader {
-            name: "__debezium.context.runId".to_owned(),
-            value: Some(run.as_bytes().to_vec()),
-        }];
-        record
-    };
     let snapshots = [
-        of_run("one", 0, 1, "first_in_data_collection"),
-        of_run("one", 1, 2, "last"),
-        of_run("two", 2, 1, "first_in_data_collection"),
-        of_run("two", 3, 3, "last"),
+        snapshot_row("one", 0, 1, "first_in_data_collection"),
+        snapshot_row("one", 1, 2, "last"),
+        snapshot_row("two", 2, 1, "first_in_data_collection"),
+        snapshot_row("two", 3, 3, "last"),
     ];
     for (what, ids) in [("keep", json!([1, 2, 3])), ("replace", json!([1, 3]))] {
         let folder = shop(&snapshots);

@@ -16,6 +16,8 @@ mod lambda;
 #[cfg(test)]
 mod letters;
 #[cfg(test)]
+mod operations;
+#[cfg(test)]
 mod programs;
 #[cfg(test)]
 mod pumps;

@@ -12,14 +12,14 @@ use std::time::Duration;
 
 use examples::{Decoders, Failure, Feed, Format, Limits, OnBadMessage, Pump, PumpSettings, Route, Schemas, Watch};
 use hudi_writer::ingest::{Ingest, IngestSettings, TableTemplate, Triggers};
-use hudi_writer::{Clock, NewTable, SystemClock, TableWriter};
-use kafka_source::offsets::{OnGap, OnRemade, Policy};
+use hudi_writer::{Clock, NewTable, SecondSnapshot, SystemClock, TableWriter, WriterSettings};
+use kafka_source::offsets::{OnGap, OnRemade, Policy, Refusal, Unread};
 use kafka_source::{CapturedRecord, Error, Event};
 
 use crate::cells::Cell as Value;
 use crate::replays::sound_rows;
 use crate::script::{Script, place};
-use crate::shop::{delete, item, record, schema, upsert};
+use crate::shop::{delete, item, record, schema, snapshot_row, upsert};
 
 /// Longer than anything takes here.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -59,7 +59,10 @@ impl World {
             }
             let table = folder.join(name).to_str().unwrap().to_owned();
             let key: &[&str] = if name == "by_name" { &["name"] } else { &[] };
-            let template = TableTemplate::new(TableWriter::builder(&table), NewTable::new(name, key.iter().copied()));
+            let on_second_snapshot = if name == "bounded" { SecondSnapshot::Replace } else { SecondSnapshot::Keep };
+            let builder = TableWriter::builder(&table);
+            let builder = builder.settings(WriterSettings { on_second_snapshot, ..WriterSettings::default() });
+            let template = TableTemplate::new(builder, NewTable::new(name, key.iter().copied()));
             Ok(Route { table, template })
         };
         let settings = PumpSettings { look_every_ms: 2, tell_every_ms: 5, rest_ms: 5, ..PumpSettings::default() };
@@ -135,6 +138,7 @@ fn inserts(topic: &str, partition: i32, at: std::ops::Range<i64>, name: &str) ->
 }
 
 const T: &str = "shop.public.items";
+const OTHER: &str = "shop.public.others";
 
 #[tokio::test]
 async fn each_table_has_the_key_that_it_is_to_have() {
@@ -269,6 +273,162 @@ async fn offsets_that_are_gone_end_it_with_advice_unless_the_gap_is_allowed() {
     assert!(world.watch.metrics().contains("cdc_messages_lost_total 10\n"));
 }
 
+/// Two tables that hold all of their topics, and another consumer to whom a part of what came since is gone.
+async fn behind(world: &World) -> Script {
+    let places = [place(T, 0), place(T, 1), place(OTHER, 0)];
+    world.script.produce(inserts(T, 0, 0..20, "x").into_iter().chain(inserts(T, 1, 100..110, "x")));
+    world.script.produce(inserts(OTHER, 0, 0..5, "x"));
+    world.script.assign(&places);
+    world.until_told(&[(T, 0, 20), (T, 1, 10), (OTHER, 0, 5)]).await.unwrap();
+    world.script.produce(inserts(T, 0, 20..40, "x").into_iter().chain(inserts(T, 1, 110..120, "x")));
+    world.script.produce(inserts(OTHER, 0, 5..10, "x"));
+    world.script.expire(&place(T, 0), 30);
+    let later = world.script.another();
+    later.assign(&places);
+    later
+}
+
+#[tokio::test]
+async fn what_is_gone_stops_the_table_that_wants_it_and_the_others_go_on() {
+    let world = World::new();
+    let later = behind(&world).await;
+    let goes_on = async || {
+        let brokers = later.lock();
+        brokers.told.get(&place(OTHER, 0)) == Some(&10) && brokers.is_held_back(T, 1) && !brokers.is_read(T, 0)
+    };
+    world.pump_until(&later, goes_on).await.unwrap();
+    assert_eq!((world.rows(T).await.len(), world.rows(OTHER).await.len()), (30, 10));
+    let complaints = world.complaints();
+    for part in ["items has stopped", "items/0: ", "want offset 20", "10 messages are gone", "allow the gap"] {
+        assert!(complaints.contains(part), "{part}: {complaints}");
+    }
+    assert!(world.watch.metrics().contains(&format!("cdc_stopped{{table=\"{}\"}} 1\n", world.table(T).display())));
+}
+
+#[tokio::test]
+async fn a_table_that_has_stopped_is_not_read_for_after_a_rebalance() {
+    let world = World::new();
+    let (later, read, is_anew) = (behind(&world).await, Cell::new(0), Cell::new(false));
+    let places = [place(T, 0), place(T, 1), place(OTHER, 0)];
+    let told = |next| later.lock().told.get(&place(OTHER, 0)) == Some(&next);
+    let is_lost = || places.iter().all(|place| !later.lock().is_read(&place.topic, place.partition));
+    let goes_on = async || {
+        if told(10) && later.lock().is_held_back(T, 1) && read.get() == 0 {
+            read.set(world.watch.messages());
+            later.event(Event::Lost(places.to_vec()));
+        } else if read.get() > 0 && is_lost() && !is_anew.replace(true) {
+            later.produce(inserts(OTHER, 0, 10..15, "x"));
+            later.assign(&places);
+        }
+        told(15)
+    };
+    world.pump_until(&later, goes_on).await.unwrap();
+    assert_eq!(world.watch.messages() - read.get(), 5);
+    assert_eq!((world.rows(T).await.len(), world.rows(OTHER).await.len()), (30, 15));
+}
+
+#[tokio::test]
+async fn what_is_gone_ends_it_where_a_table_that_stops_is_to() {
+    let world = World::new();
+    let later = behind(&world).await;
+    let settings = PumpSettings { stops_with_a_table: true, look_every_ms: 2, ..PumpSettings::default() };
+    let ended = patiently(world.pump(&later).with(settings).run(std::future::pending())).await.unwrap_err().to_string();
+    assert!(ended.contains("want offset 20") && later.lock().closed, "{ended}");
+}
+
+#[tokio::test]
+async fn an_end_that_a_table_did_not_come_to_is_a_failure() {
+    let world = World::new();
+    let later = behind(&world).await;
+    let settings = PumpSettings { until_the_end: true, look_every_ms: 2, ..PumpSettings::default() };
+    let ended = patiently(world.pump(&later).with(settings).run(std::future::pending())).await.unwrap_err().to_string();
+    assert!(ended.contains("items has stopped") && ended.contains("want offset 20"), "{ended}");
+    assert_eq!((world.rows(T).await.len(), world.rows(OTHER).await.len()), (30, 10));
+}
+
+#[tokio::test]
+async fn what_goes_away_while_it_is_read_stops_its_table_alone() {
+    let world = World::new();
+    world.script.produce(inserts(T, 0, 0..20, "x"));
+    world.script.produce(inserts(OTHER, 0, 0..5, "x"));
+    world.script.assign(&[place(T, 0), place(OTHER, 0)]);
+    let (script, is_gone) = (world.script.clone(), Cell::new(false));
+    let goes_on = async || {
+        if world.is_told(&[(T, 0, 20), (OTHER, 0, 5)]) && !is_gone.replace(true) {
+            let error = Error::Gap { topic: T.to_owned(), partition: 0, wanted: 20, earliest: 30 };
+            script.event(Event::Refused(Refusal { place: place(T, 0), error }));
+            script.produce(inserts(OTHER, 0, 5..10, "x"));
+        }
+        world.is_told(&[(OTHER, 0, 10)]) && script.lock().is_held_back(T, 0)
+    };
+    world.until(goes_on).await.unwrap();
+    assert!(world.complaints().contains("items has stopped: shop.public.items/0: the tables want offset 20"));
+}
+
+/// The table is deleted under the loop once it holds all, and so many of its topic's first messages are gone by then.
+async fn deleted(world: &World, gone: i64, is_assigned_anew: bool) -> Result<(), Failure> {
+    world.script.assign(&[place(T, 0)]);
+    let (script, is_deleted, is_lost) = (world.script.clone(), Cell::new(false), Cell::new(false));
+    let deletes = async || {
+        if world.is_told(&[(T, 0, 20)]) && !is_deleted.replace(true) {
+            std::fs::remove_dir_all(world.table(T)).unwrap();
+            script.expire(&place(T, 0), gone);
+            script.produce(inserts(T, 0, 20..25, "y"));
+            if is_assigned_anew {
+                script.event(Event::Lost(vec![place(T, 0)]));
+            }
+        }
+        let waits = is_assigned_anew && is_deleted.get() && !is_lost.get();
+        if waits && !script.lock().is_read(T, 0) {
+            is_lost.set(true);
+            script.assign(&[place(T, 0)]);
+        }
+        world.is_told(&[(T, 0, 25)])
+    };
+    world.until(deletes).await
+}
+
+#[tokio::test]
+async fn a_table_that_is_deleted_when_its_topic_begins_later_stops_or_the_gap_is_told() {
+    for is_assigned_anew in [false, true] {
+        let world = World::new();
+        world.script.produce(inserts(T, 0, 0..20, "x"));
+        let refused = deleted(&world, 8, is_assigned_anew).await.unwrap_err().to_string();
+        assert!(refused.contains("want offset 0") && refused.contains("8 messages are gone"), "{refused}");
+        assert!(!world.table(T).join(".hoodie/hoodie.properties").exists(), "it was made anew");
+        for unread in [Unread::Earliest, Unread::Latest] {
+            let world = World::new();
+            world.script.produce(inserts(T, 0, 0..20, "x"));
+            let policy = Policy { on_gap: OnGap::Earliest, unread: Unread::Earliest, ..Policy::default() };
+            world.script.lock().policy = policy;
+            if unread == Unread::Latest {
+                // It was begun by another.
+                world.script.assign(&[place(T, 0)]);
+                world.until_told(&[(T, 0, 20)]).await.unwrap();
+                world.script.lock().told.clear();
+                world.script.lock().policy = Policy { unread, ..policy };
+            }
+            deleted(&world, 8, is_assigned_anew).await.unwrap();
+            assert_eq!(world.rows(T).await.len(), 17, "{unread:?}");
+            assert!(world.watch.metrics().contains("cdc_messages_lost_total 8\n"), "{}", world.watch.metrics());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_table_that_is_deleted_lacks_nothing_that_it_never_had() {
+    let world = World::new();
+    world.script.produce(inserts(T, 0, 0..20, "x"));
+    world.script.expire(&place(T, 0), 5);
+    deleted(&world, 5, false).await.unwrap();
+    assert_eq!(world.rows(T).await.len(), 20);
+    let world = World::new();
+    world.script.produce(inserts(T, 0, 0..20, "x"));
+    world.script.expire(&place(T, 0), 5);
+    let refused = deleted(&world, 8, false).await.unwrap_err().to_string();
+    assert!(refused.contains("want offset 5") && refused.contains("3 messages are gone"), "{refused}");
+}
+
 #[tokio::test]
 async fn a_topic_that_was_made_anew_ends_it_with_advice_unless_that_is_allowed() {
     let world = World::new();
@@ -334,6 +494,69 @@ async fn a_table_that_is_deleted_under_it_is_made_anew_from_the_beginning() {
 }
 
 #[tokio::test]
+async fn a_second_snapshot_has_ended_where_its_topic_does() {
+    let (world, topic) = (World::new(), "shop.public.bounded");
+    let row = |run, partition, at, id, part| of(topic, partition, snapshot_row(run, at, id, part));
+    let first = "first_in_data_collection";
+    world.script.produce([row("one", 1, 0, 2, first), row("one", 1, 1, 4, "true"), row("one", 0, 2, 1, "last")]);
+    world.script.assign(&[place(topic, 0), place(topic, 1)]);
+    let is_second = Cell::new(false);
+    let is_replaced = async || {
+        if world.is_told(&[(topic, 0, 1), (topic, 1, 2)]) && !is_second.replace(true) {
+            let rows = [row("two", 1, 3, 4, first), row("two", 0, 4, 1, "true"), row("two", 0, 5, 3, "last")];
+            world.script.produce(rows);
+        }
+        // Nothing comes behind it.
+        world.is_told(&[(topic, 0, 3), (topic, 1, 3)]) && world.rows(topic).await.len() == 3
+    };
+    world.until(is_replaced).await.unwrap();
+    assert_eq!(world.rows(topic).await, named([(1, "a"), (3, "a"), (4, "a")]));
+}
+
+/// Copies a table, as a back-up does.
+fn copy_folder(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let to = to.join(entry.file_name());
+        match entry.file_type().unwrap().is_dir() {
+            true => copy_folder(&entry.path(), &to),
+            false => drop(std::fs::copy(entry.path(), to).unwrap()),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_copy_of_a_table_is_read_on_from_where_it_was_copied() {
+    let world = World::new();
+    world.script.produce(inserts(T, 0, 0..20, "x"));
+    world.script.assign(&[place(T, 0)]);
+    world.until_told(&[(T, 0, 20)]).await.unwrap();
+    let backup = tempfile::tempdir().unwrap();
+    copy_folder(&world.table(T), &backup.path().join("items"));
+    let goes_on = world.script.another();
+    goes_on.produce(inserts(T, 0, 20..30, "y"));
+    goes_on.assign(&[place(T, 0)]);
+    let moved = goes_on.another();
+    moved.assign(&[place(T, 0)]);
+    let put_back = goes_on.another();
+    put_back.assign(&[place(T, 0)]);
+    let told = |script: &Script| script.lock().told.get(&place(T, 0)) == Some(&30);
+    world.pump_until(&goes_on, async || told(&goes_on)).await.unwrap();
+
+    // Elsewhere.
+    let elsewhere = World::new();
+    copy_folder(&backup.path().join("items"), &elsewhere.table(T));
+    elsewhere.pump_until(&moved, async || told(&moved)).await.unwrap();
+    assert_eq!((elsewhere.watch.messages(), elsewhere.rows(T).await.len()), (10, 30));
+
+    // In its own place.
+    std::fs::remove_dir_all(world.table(T)).unwrap();
+    copy_folder(&backup.path().join("items"), &world.table(T));
+    world.pump_until(&put_back, async || told(&put_back)).await.unwrap();
+    assert_eq!(world.rows(T).await, elsewhere.rows(T).await);
+}
+
+#[tokio::test]
 async fn a_place_that_cannot_be_written_is_tried_again_and_the_others_go_on() {
     let world = World::new();
     std::fs::write(world.table(T), "no folder").unwrap();
@@ -363,7 +586,15 @@ async fn a_table_that_cannot_go_on_stops_alone_and_its_messages_stay() {
     world.until(others).await.unwrap();
     assert!(world.complaints().contains("items has stopped") && world.complaints().contains("items/0@10: malformed"));
     assert!(world.script.lock().told.get(&place(T, 0)).is_none_or(|told| *told <= 10));
-    // Where none is left it ends.
+    // Where none is left it ends. So it does where only the table shows that a message is none: this row is nowhere.
+    let nowhere = World { folder: tempfile::tempdir().unwrap(), script: Script::default(), ..world };
+    nowhere.script.produce(inserts(T, 0, 0..1, "x"));
+    nowhere.script.produce([of(T, 0, upsert(2, 'u', 9, &item(9, "__debezium_unavailable_value", 1)))]);
+    nowhere.script.assign(&[place(T, 0)]);
+    let world =
+        World { ingest: IngestSettings { dead_letters_per_minute: Some(0), ..nowhere.ingest.clone() }, ..nowhere };
+    let ended = world.until(async || false).await.unwrap_err().to_string();
+    assert!(ended.contains("dead letters"), "{ended}");
     let world = World { folder: tempfile::tempdir().unwrap(), script: Script::default(), ..world };
     world.script.produce([of(T, 0, record(0, Some(r#"{"id":1}"#), Some("{")))]);
     world.script.assign(&[place(T, 0)]);

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use examples::{Covers, Source, Wants};
-use kafka_source::offsets::{Found, Policy, Start, TopicIdentity, start};
+use kafka_source::offsets::{Found, Policy, Start, Starts, TopicIdentity, starts};
 use kafka_source::{CapturedRecord, Error, Event, Lag, Messages, Result, TopicPartition};
 
 /// Messages of one batch.
@@ -111,6 +111,10 @@ impl Brokers {
         self.held_back.contains(&place(topic, partition))
     }
 
+    pub(crate) fn is_read(&self, topic: &str, partition: i32) -> bool {
+        self.reading.contains_key(&place(topic, partition))
+    }
+
     fn event(&mut self) -> Option<Result<Event>> {
         if !self.waiting.is_empty() {
             return Some(Ok(Event::Assigned(self.waiting.clone())));
@@ -146,13 +150,13 @@ impl Brokers {
         Some(Event::End(place))
     }
 
-    fn starts(&self, places: &[TopicPartition], wanted: &Wants<'_>) -> Result<Vec<Start>> {
-        let begin = |place: &TopicPartition| {
+    fn starts(&self, places: &[TopicPartition], wanted: &Wants<'_>) -> Starts {
+        let found = |place: &TopicPartition| {
             let log = &self.logs[place];
             let found = Found { earliest: log.first, latest: log.next(), identity: self.identity.clone() };
-            start(place, &wanted(place), &found, self.policy)
+            (place.clone(), found)
         };
-        places.iter().map(begin).collect()
+        starts(&places.iter().map(found).collect(), wanted, self.policy)
     }
 
     fn read(&mut self, starts: &[Start]) {
@@ -174,19 +178,20 @@ impl Source for Script {
         }
     }
 
-    async fn begin(&mut self, wanted: &Wants<'_>) -> Result<Vec<Start>> {
+    async fn begin(&mut self, wanted: &Wants<'_>) -> Result<Starts> {
         let mut brokers = self.lock();
-        let starts = brokers.starts(&brokers.waiting, wanted)?;
+        let starts = brokers.starts(&brokers.waiting, wanted);
         brokers.waiting.clear();
-        brokers.read(&starts);
+        brokers.read(&starts.begun);
         Ok(starts)
     }
 
-    async fn begin_again(&mut self, places: &[TopicPartition], wanted: &Wants<'_>) -> Result<Vec<Start>> {
+    async fn begin_again(&mut self, places: &[TopicPartition], wanted: &Wants<'_>) -> Result<Starts> {
         let mut brokers = self.lock();
         let read: Vec<_> = places.iter().filter(|place| brokers.reading.contains_key(place)).cloned().collect();
-        let starts = brokers.starts(&read, wanted)?;
-        brokers.read(&starts);
+        let starts = brokers.starts(&read, wanted);
+        brokers.reading.retain(|place, _| !starts.refused.iter().any(|refusal| refusal.place == *place));
+        brokers.read(&starts.begun);
         Ok(starts)
     }
 
@@ -205,6 +210,12 @@ impl Source for Script {
     fn let_go(&mut self, places: &[TopicPartition]) -> Result<()> {
         self.lock().held_back.retain(|place| !places.contains(place));
         Ok(())
+    }
+
+    async fn ends(&self, topic: &str) -> Result<BTreeMap<i32, i64>> {
+        let brokers = self.lock();
+        let of_topic = brokers.logs.iter().filter(|(place, _)| *place.topic == *topic);
+        Ok(of_topic.map(|(place, log)| (place.partition, log.next())).collect())
     }
 
     fn lag(&self) -> Vec<Lag> {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use cdc_decoders::debezium::DeclaredSchema;
-use kafka_source::CapturedRecord;
+use kafka_source::{CapturedHeader, CapturedRecord};
 
 pub(crate) const TOPIC: &str = "shop.public.items";
 
@@ -31,6 +31,15 @@ pub(crate) fn item(id: i64, name: &str, stock: i32) -> String {
 /// An insert (`c`), update (`u`) or snapshot row (`r`).
 pub(crate) fn upsert(offset: i64, op: char, id: i64, row: &str) -> CapturedRecord {
     record(offset, Some(&key(id)), Some(&envelope(offset, &format!("\"{op}\""), "null", row)))
+}
+
+/// A row of a full snapshot that a run of the connector reads; `part`: which it is, in Debezium's words.
+pub(crate) fn snapshot_row(run: &str, offset: i64, id: i64, part: &str) -> CapturedRecord {
+    let value = envelope(offset, "\"r\"", "null", &item(id, "a", 1));
+    let value = value.replace(r#""snapshot":null"#, &format!(r#""snapshot":"{part}""#));
+    let name = "__debezium.context.runId".to_owned();
+    let headers = vec![CapturedHeader { name, value: Some(run.as_bytes().to_vec()) }];
+    CapturedRecord { headers, ..record(offset, Some(&key(id)), Some(&value)) }
 }
 
 pub(crate) fn delete(offset: i64, id: i64) -> CapturedRecord {

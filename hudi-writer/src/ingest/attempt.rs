@@ -72,6 +72,8 @@ pub(super) struct Attempt {
     pub(super) table: Arc<str>,
     pub(super) template: TableTemplate,
     pub(super) purpose: Purpose,
+    /// The table said before how far it is.
+    pub(super) was_there: bool,
     /// Gone after a failure.
     pub(super) writer: Option<TableWriter>,
     pub(super) work: Work,
@@ -202,6 +204,8 @@ impl Attempt {
     async fn try_once(&mut self, met: &mut Met) -> Result<Try, Wrong> {
         let Some(mut writer) = self.open().await? else {
             return Ok(Try::Ended(match self.purpose {
+                // It was deleted: what begins it anew is to be read first.
+                _ if self.was_there => End::Behind(Checkpoint::default()),
                 Purpose::Look => End::Done(Box::default()),
                 Purpose::Begin | Purpose::Commit => End::Unfounded(unfounded(&self.work)),
             }));
@@ -276,7 +280,8 @@ impl Attempt {
                 return self.template.accept(&writer).map(|()| Some(writer));
             }
         }
-        let key = if self.purpose == Purpose::Look { None } else { self.work.founding_key(&self.template.table) };
+        let is_looked_at = self.purpose == Purpose::Look || self.was_there;
+        let key = if is_looked_at { None } else { self.work.founding_key(&self.template.table) };
         let Some(key) = key else { return Ok(None) };
         let table = NewTable { key, ..self.template.table.clone() };
         self.requests_before = 0;

@@ -67,12 +67,16 @@ pub(super) struct FedTable {
     pub(super) first: ByPartition<i64>,
     /// Partitions that must be read again, with where.
     pub(super) reloading: ByPartition<Option<i64>>,
+    /// Partitions of which it told a position, and tells none any more: it was deleted, or taken back.
+    pub(super) lost: BTreeSet<TopicPartition>,
     /// Partitions of topics that were made anew, until the table says so.
     pub(super) anew: Vec<Anew>,
     pub(super) failures: u32,
     pub(super) drain: bool,
     /// The next turn is the last for now: positions are told, and that all has come.
     pub(super) concludes: bool,
+    /// It was told where a snapshot of its source ended, and is to act on that.
+    pub(super) is_bounded: bool,
     /// Since when there are positions to tell that no change carries.
     pub(super) lag_since_ms: Option<i64>,
     pub(super) letters: LetterLimit,
@@ -96,10 +100,12 @@ impl FedTable {
             known: ByPartition::default(),
             first: ByPartition::default(),
             reloading: ByPartition::default(),
+            lost: BTreeSet::new(),
             anew: vec![],
             failures: 0,
             drain: false,
             concludes: false,
+            is_bounded: false,
             lag_since_ms: None,
             letters: LetterLimit::default(),
             newest_source_ms: None,
@@ -134,7 +140,14 @@ impl FedTable {
     }
 
     pub(super) fn is_stopped(&self) -> bool {
-        matches!(self.state, State::Stopped { .. })
+        self.stopped().is_some()
+    }
+
+    pub(super) fn stopped(&self) -> Option<&str> {
+        match &self.state {
+            State::Stopped { reason } => Some(reason),
+            State::Ready | State::Resting { .. } => None,
+        }
     }
 
     /// Offsets of a partition that wait or are under way.
@@ -250,7 +263,8 @@ impl FedTable {
         if self.concludes {
             return Some(Why::Drain);
         }
-        let Some(waited_ms) = waited_ms else { return (lag > 0 && is_told_late).then_some(Why::Positions) };
+        let tells = self.is_bounded || (lag > 0 && is_told_late);
+        let Some(waited_ms) = waited_ms else { return tells.then_some(Why::Positions) };
         let reasons = [
             (self.drain, Why::Drain),
             (self.waiting_bytes() >= self.triggers.bytes, Why::Bytes),

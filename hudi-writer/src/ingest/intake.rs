@@ -303,6 +303,27 @@ impl Ingest {
         }
     }
 
+    /// Topics of which a later full snapshot of the source was read to its last row, so that tables wait to be told where the topics'
+    /// partitions end now: by [`high_waters`](Self::high_waters).
+    #[must_use]
+    pub fn wants_high_waters(&self) -> BTreeSet<Arc<str>> {
+        let writers = self.tables.values().filter_map(|fed| fed.writer.as_ref());
+        writers.filter_map(|writer| writer.wants_high_waters().map(Arc::from)).collect()
+    }
+
+    /// Tells where all partitions of a topic end, whoever reads them: a snapshot that was read to its last row before has ended once
+    /// each was read so far. Tables that do not want it do not mind.
+    pub fn high_waters(&mut self, topic: &str, ends: &BTreeMap<i32, i64>) {
+        for table in self.fed_by.get(topic).into_iter().flatten() {
+            let Some(fed) = self.tables.get_mut(table) else { continue };
+            let Some(writer) = fed.writer.as_mut().filter(|writer| writer.wants_high_waters() == Some(topic)) else {
+                continue;
+            };
+            ends.iter().for_each(|(partition, next)| writer.high_water(topic, *partition, *next));
+            fed.is_bounded = true;
+        }
+    }
+
     /// Nothing more is taken for a table, until [`restart`](Self::restart): the caller cannot go on with its messages. Whether there is
     /// such a table.
     pub fn stop(&mut self, table: &str, reason: impl Into<String>) -> bool {

@@ -38,6 +38,7 @@ impl FedTable {
         self.counters.locked += met.locked;
         self.writer = writer;
         self.concludes &= purpose != Purpose::Commit;
+        self.is_bounded &= purpose != Purpose::Commit;
         let size = work.size;
         if !matches!((&end, purpose), (Ok(End::Done(_)), Purpose::Commit)) {
             work.append(std::mem::take(&mut self.work));
@@ -53,7 +54,11 @@ impl FedTable {
             }
             Ok(End::Unfounded(unfounded)) => self.waits_for_a_row(unfounded, now.ms),
             Ok(End::Behind(is_at)) => {
-                (self.known, self.is_there) = (positions_of(&is_at), true);
+                let before = std::mem::replace(&mut self.known, positions_of(&is_at));
+                let tells = |place: &TopicPartition| self.known.get(&place.topic, place.partition).is_some();
+                let lost: Vec<_> = before.iter().map(|(place, _)| place).filter(|place| !tells(place)).collect();
+                self.lost.extend(lost);
+                self.is_there = self.writer.is_some();
                 self.is_behind(now.places)
             }
             Err(Wrong::Stops(error)) => self.has_stopped(error),
@@ -67,6 +72,7 @@ impl FedTable {
             self.known = positions_of(writer.committed());
             self.is_there = true;
             self.anew.clear();
+            self.lost.retain(|place| self.known.get(&place.topic, place.partition).is_none());
         }
         (self.failures, self.lag_since_ms) = (0, None);
     }
@@ -123,7 +129,7 @@ impl FedTable {
 
     fn has_stopped(&mut self, error: Error) -> Ended {
         self.counters.failures += 1;
-        self.stop(error.to_string());
+        self.stop(error.told());
         Ended::Failed { error, retry_at_ms: None }
     }
 
@@ -131,7 +137,7 @@ impl FedTable {
         self.counters.failures += 1;
         self.failures = self.failures.saturating_add(1);
         self.drain = false;
-        self.state = State::Resting { until_ms, reason: error.to_string() };
+        self.state = State::Resting { until_ms, reason: error.told() };
         Ended::Failed { error, retry_at_ms: Some(until_ms) }
     }
 }

@@ -47,6 +47,19 @@ impl Ingest {
         self.tables.get(table)?.known.get(topic, partition).copied()
     }
 
+    /// Whether a table told how far it is in a partition and does not any more: it was deleted, or taken back. What it had of the
+    /// partition must be read again, as far as it is still there.
+    #[must_use]
+    pub fn has_lost(&self, table: &str, topic: &str, partition: i32) -> bool {
+        self.tables.get(table).is_some_and(|fed| fed.lost.contains(&TopicPartition::new(topic, partition)))
+    }
+
+    /// Why a table has stopped, if it has.
+    #[must_use]
+    pub fn stopped(&self, table: &str) -> Option<&str> {
+        self.tables.get(table)?.stopped()
+    }
+
     /// Whether a table lacks the message: it is neither in it nor held for it, and is not passed over. Ask before decoding.
     #[must_use]
     pub fn wants(&self, table: &str, topic: &str, partition: i32, offset: i64) -> bool {

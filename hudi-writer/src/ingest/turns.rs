@@ -172,6 +172,7 @@ impl Ingest {
             table,
             template: fed.template.clone(),
             purpose,
+            was_there: !fed.known.is_empty(),
             writer: fed.writer.take(),
             work,
             concludes: fed.concludes && purpose == Purpose::Commit,

@@ -206,11 +206,11 @@ async fn a_snapshot_has_ended_when_every_partition_was_read_to_where_it_ended() 
     bounded.send(&sent("run 1", 1, read_last(&[1, 3, 5]))).await;
     bounded.send(&sent("run 1", 1, streamed(&[insert(7, 10)]))).await;
     bounded.send(&sent("run 2", 0, read_last(&[2]))).await;
-    assert!(bounded.writer.wants_high_waters());
+    assert_eq!(bounded.writer.wants_high_waters(), Some("shop.orders"));
     for (partition, next) in [(0, 3), (1, 6), (2, 0)] {
         bounded.writer.high_water("shop.orders", partition, next);
     }
-    assert!(!bounded.writer.wants_high_waters());
+    assert_eq!(bounded.writer.wants_high_waters(), None);
     assert_eq!(bounded.commit().await.unwrap().ghosts, 0);
     bounded.reopen().await;
     assert_eq!(bounded.send(&sent("run 2", 1, read(&[1]))).await, 0);

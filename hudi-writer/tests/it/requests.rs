@@ -1,5 +1,6 @@
 //! What a commit asks of the store does not grow with the table.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
@@ -101,9 +102,60 @@ async fn a_commit_into_one_file_group_costs_the_same_in_a_table_of_ten_million_r
     compare("memory", in_memory, [(200, 16), (10_000_000, 16)]).await;
 }
 
+/// What commits cost that change a row in each of so many file groups: by how many there are.
+async fn requests_by_files(sole_writer: bool) -> BTreeMap<u64, RequestCounts> {
+    let table = NewTable::new("t", ["id"]).index(Index::Bucket(NonZeroU32::new(16).unwrap()));
+    let mut writer = in_memory("files").writer(sole_writer).create(&table).await.unwrap();
+    let rows = 200;
+    let changes: Vec<Change> = (0..rows).map(|id| Change::new(Op::Insert, id, 1)).collect();
+    let _ = writer.write(&batch(&changes, 0)).unwrap();
+    commit(&mut writer).await;
+    let (mut offset, mut counts) = (rows, BTreeMap::new());
+    for ids in 1..rows / 4 {
+        let before = writer.requests();
+        let changes: Vec<Change> = (0..ids).map(|id| Change::new(Op::Update, id, 1 + ids)).collect();
+        let _ = writer.write(&batch(&changes, offset)).unwrap();
+        offset += ids;
+        let done = commit(&mut writer).await;
+        counts.insert(done.files, writer.requests() - before);
+    }
+    counts
+}
+
+#[tokio::test]
+async fn each_further_file_group_of_a_commit_costs_as_much_as_the_one_before() {
+    for sole_writer in [false, true] {
+        let counts = requests_by_files(sole_writer).await;
+        assert!(counts.len() > 5 && counts.contains_key(&2), "{counts:?}");
+        let each = counts[&2] - counts[&1];
+        println!("sole writer: {sole_writer}; one file group: {:?}; each further one: {each:?}", counts[&1]);
+        for (files, count) in &counts {
+            assert_eq!(count.total(), counts[&1].total() + (files - 1) * each.total(), "{files} file groups");
+        }
+        assert!(each.total() <= 6, "{each:?}");
+    }
+}
+
 #[cfg(feature = "s3")]
 #[tokio::test]
 async fn so_it_does_at_s3() {
     let Some(bucket) = crate::s3::bucket("requests") else { return };
     compare("s3", |name| Place::Url(format!("{bucket}/{name}")), [(200, 16), (20_000, 16)]).await;
+}
+
+/// Nothing archives it yet: each commit leaves three files there, and a page of a list holds a thousand.
+#[tokio::test]
+async fn a_timeline_that_grows_is_listed_in_more_pages_and_costs_nothing_else() {
+    let mut writer = in_memory("age").writer(true).create(&NewTable::new("t", ["id"])).await.unwrap();
+    let mut counts = vec![];
+    for round in 0..400 {
+        let before = writer.requests();
+        let _ = writer.write(&batch(&[Change::new(Op::Update, 7, 1 + round)], round)).unwrap();
+        commit(&mut writer).await;
+        counts.push(writer.requests() - before);
+    }
+    let (young, old) = (counts[10], counts[399]);
+    println!("{young:?}, after 400 commits {old:?}");
+    assert!(old.lists > young.lists, "{young:?}, {old:?}");
+    assert_eq!(old.total() - old.lists, young.total() - young.lists, "{young:?}, {old:?}");
 }

@@ -24,7 +24,7 @@ use crate::assignment::{Action, Assignment};
 use crate::error::{Error, Result};
 use crate::event::{Event, Lag};
 use crate::messages::{Messages, Origin};
-use crate::offsets::{Start, Wanted, Why, start};
+use crate::offsets::{Found, Start, Starts, Wanted, Why, starts};
 use crate::partition::TopicPartition;
 use crate::settings::Settings;
 
@@ -114,7 +114,7 @@ impl KafkaSource {
     ///
     /// # Errors
     /// [`Error::Unavailable`] where the broker refuses something (a topic, a right): asked again, it may have changed its mind.
-    /// [`Error::Gap`], [`Error::Remade`] where messages went away while we read. [`Error::Ended`] where a new consumer is needed.
+    /// [`Error::Ended`] where a new consumer is needed.
     pub async fn next(&mut self) -> Result<Event> {
         if std::mem::take(&mut self.revoked_told) {
             let actions = self.assignment.give_up();
@@ -138,15 +138,17 @@ impl KafkaSource {
     /// Says where the partitions that [`Event::Assigned`] named begin, by what their tables want. Asks the broker what it has.
     /// Dropped half-way: nothing has begun.
     ///
-    /// The beginnings belong into the tables' checkpoints ([`Start::note`]).
+    /// The beginnings belong into the tables' checkpoints ([`Start::note`]). A partition about which the policy does not say what to do is
+    /// refused: it is ours and is not read, until it is assigned anew.
     ///
     /// # Errors
-    /// [`Error::Gap`], [`Error::Remade`], [`Error::Unread`] where the policy does not say what to do; [`Error::Unavailable`] where the
-    /// broker does not answer. Nothing has begun then, and it may be said again.
-    pub async fn begin(&mut self, wanted: impl Fn(&TopicPartition) -> Wanted) -> Result<Vec<Start>> {
-        let places = self.assignment.waiting().to_vec();
-        let starts = self.starts(&places, wanted).await?;
-        let offsets = starts.iter().map(|start| (start.place.clone(), start.at)).collect();
+    /// [`Error::Unavailable`] where the broker does not answer. Nothing has begun then, and it may be said again.
+    pub async fn begin(&mut self, wanted: impl Fn(&TopicPartition) -> Wanted) -> Result<Starts> {
+        let found = self.find(self.assignment.waiting().to_vec()).await?;
+        let starts = starts(&found, wanted, self.settings.policy);
+        let mut offsets: BTreeMap<_, _> = found.into_iter().map(|(place, found)| (place, found.latest)).collect();
+        offsets.extend(starts.begun.iter().map(|start| (start.place.clone(), start.at)));
+        self.refuse(&starts)?;
         let actions = self.assignment.begin(&offsets);
         self.act(actions)?;
         Ok(starts)
@@ -163,7 +165,8 @@ impl KafkaSource {
     }
 
     /// Reads partitions again, or on elsewhere, by what their tables want: where they are behind what was handed on. Others than those
-    /// that are being read are passed over. Dropped half-way: some have begun, and it may be said again.
+    /// that are being read are passed over; one that is refused is read no further. Dropped half-way: some have begun, and it may be
+    /// said again.
     ///
     /// # Errors
     /// As [`begin`](Self::begin).
@@ -171,11 +174,13 @@ impl KafkaSource {
         &mut self,
         places: &[TopicPartition],
         wanted: impl Fn(&TopicPartition) -> Wanted,
-    ) -> Result<Vec<Start>> {
+    ) -> Result<Starts> {
         let read = |place: &&TopicPartition| self.assignment.next_offset(place).is_some();
-        let places: Vec<_> = places.iter().filter(read).cloned().collect();
-        let starts = self.starts(&places, wanted).await?;
-        for start in &starts {
+        let found = self.find(places.iter().filter(read).cloned().collect()).await?;
+        let starts = starts(&found, wanted, self.settings.policy);
+        self.refuse(&starts)?;
+        starts.refused.iter().for_each(|refusal| self.forget_messages(&refusal.place));
+        for start in &starts.begun {
             self.seek(start)?;
             self.forget_messages(&start.place);
             self.assignment.go_back(&start.place, start.at);
@@ -230,13 +235,14 @@ impl KafkaSource {
         self.assignment.reading().filter_map(lag).collect()
     }
 
-    /// The offsets after the last messages that can be read now, of any partitions. Dropped half-way: nothing happened.
+    /// The offsets after the last messages that can be read now, of all partitions of a topic, whoever reads them. Dropped half-way:
+    /// nothing happened.
     ///
     /// # Errors
     /// [`Error::Unavailable`] where the broker does not answer.
-    pub async fn latest(&self, places: &[TopicPartition]) -> Result<BTreeMap<TopicPartition, i64>> {
-        let places = places.to_vec();
-        self.ask(move |consumer, timeout| lookup::offsets(consumer, &places, Offset::End, timeout)).await
+    pub async fn ends(&self, topic: &str) -> Result<BTreeMap<i32, i64>> {
+        let topic = topic.to_owned();
+        self.ask(move |consumer, timeout| lookup::ends(consumer, &topic, timeout)).await
     }
 
     /// What was handed on and is not committed, in bytes.
@@ -270,14 +276,16 @@ impl KafkaSource {
         asked.map_err(|e| Error::unavailable("to ask librdkafka", e))?
     }
 
-    async fn starts(
-        &self,
-        places: &[TopicPartition],
-        wanted: impl Fn(&TopicPartition) -> Wanted,
-    ) -> Result<Vec<Start>> {
-        let asked = places.to_vec();
-        let found = self.ask(move |consumer, timeout| lookup::find(consumer, &asked, timeout)).await?;
-        found.iter().map(|(place, found)| start(place, &wanted(place), found, self.settings.policy)).collect()
+    /// What the broker has of these.
+    async fn find(&self, places: Vec<TopicPartition>) -> Result<BTreeMap<TopicPartition, Found>> {
+        self.ask(move |consumer, timeout| lookup::find(consumer, &places, timeout)).await
+    }
+
+    /// Reads those no further that are refused.
+    fn refuse(&mut self, starts: &Starts) -> Result<()> {
+        let refused: Vec<_> = starts.refused.iter().map(|refusal| refusal.place.clone()).collect();
+        let pause = self.assignment.refuse(&refused);
+        self.act(pause)
     }
 
     /// What can be told without polling.
@@ -447,9 +455,10 @@ impl KafkaSource {
         let next: BTreeMap<_, _> =
             places.iter().filter_map(|p| Some((p.clone(), self.assignment.next_offset(p)?))).collect();
         let wanted = |place: &TopicPartition| Wanted { next: next.get(place).copied(), ..Wanted::default() };
-        let starts = self.starts(&places, wanted).await?;
+        let found = self.find(places).await?;
+        let starts = starts(&found, wanted, self.settings.policy);
         self.recheck = false;
-        for start in &starts {
+        for start in &starts.begun {
             if let Why::Remade { wanted } = start.why {
                 // Offsets would go back: only an assignment does that.
                 let reason = format!("{} was made anew while it was read, up to offset {wanted}", start.place);
@@ -457,10 +466,13 @@ impl KafkaSource {
             }
             self.assignment.skip_to(&start.place, start.at);
         }
+        self.refuse(&starts)?;
         // librdkafka fetches the partition no more, and takes no other offset for it but in an assignment.
         self.act(self.assignment.fetch_anew())?;
         self.hand_over_batch();
-        self.events.extend(starts.into_iter().filter(|start| matches!(start.why, Why::Gap { .. })).map(Event::Skipped));
+        let is_skipped = |start: &Start| matches!(start.why, Why::Gap { .. });
+        self.events.extend(starts.begun.into_iter().filter(is_skipped).map(Event::Skipped));
+        self.events.extend(starts.refused.into_iter().map(Event::Refused));
         Ok(())
     }
 

@@ -29,6 +29,16 @@ pub(super) fn find(
     places.iter().map(|place| found(place).ok_or_else(|| unknown(place))).collect()
 }
 
+/// Where all partitions of a topic end.
+pub(super) fn ends(consumer: &BaseConsumer<Callbacks>, topic: &str, timeout: Duration) -> Result<BTreeMap<i32, i64>> {
+    let failed = |source| Error::unavailable(format!("to ask for the partitions of {topic}"), source);
+    let metadata = consumer.fetch_metadata(Some(topic), timeout).map_err(failed)?;
+    let partitions = metadata.topics().iter().filter(|of| of.name() == topic).flat_map(|of| of.partitions());
+    let places: Vec<_> = partitions.map(|partition| TopicPartition::new(topic, partition.id())).collect();
+    let ends = offsets(consumer, &places, Offset::End, timeout)?;
+    Ok(ends.into_iter().map(|(place, end)| (place.partition, end)).collect())
+}
+
 /// The earliest or the latest offset of each: what a time before, or after, all others is at.
 pub(super) fn offsets(
     consumer: &BaseConsumer<Callbacks>,

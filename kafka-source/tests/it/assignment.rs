@@ -34,6 +34,8 @@ enum Step {
     /// What is drained will not be written by us.
     GiveUp,
     FetchAnew,
+    /// Where a partition goes on is gone.
+    Refuse(i32),
 }
 
 #[derive(Debug, PartialEq)]
@@ -47,12 +49,21 @@ struct Ours {
     next: i64,
     told: i64,
     draining: bool,
+    refused: bool,
+}
+
+impl Ours {
+    fn is_read(&self) -> bool {
+        !self.draining && !self.refused
+    }
 }
 
 struct World {
     assignment: Assignment,
     asked: Option<Asked>,
     waiting: Vec<TopicPartition>,
+    /// Of those that wait.
+    refused: BTreeSet<TopicPartition>,
     ours: BTreeMap<TopicPartition, Ours>,
     /// Where the tables are, whoever wrote them.
     tables: BTreeMap<TopicPartition, i64>,
@@ -74,6 +85,7 @@ impl World {
             assignment: Assignment::new(BUDGET_BYTES),
             asked: None,
             waiting: vec![],
+            refused: BTreeSet::new(),
             ours: BTreeMap::new(),
             tables: (0..PARTITIONS).map(|p| (place(p), 10)).collect(),
             paused: false,
@@ -95,6 +107,7 @@ impl World {
                 let actions = self.assignment.fetch_anew();
                 self.act(actions);
             }
+            Step::Refuse(partition) => self.refuse(&place(partition)),
         }
         self.check();
     }
@@ -106,6 +119,7 @@ impl World {
         let new: Vec<_> = places(bits).into_iter().filter(|p| !self.ours.contains_key(p)).collect();
         self.asked = Some(Asked::Assigned);
         self.waiting.clone_from(&new);
+        self.refused.clear();
         let actions = self.assignment.assigned(new);
         self.act(actions);
     }
@@ -117,8 +131,21 @@ impl World {
         self.act(actions);
     }
 
+    fn refuse(&mut self, place: &TopicPartition) {
+        let action = self.assignment.refuse(std::slice::from_ref(place));
+        if self.waiting.contains(place) {
+            self.refused.insert(place.clone());
+        }
+        let read = self.ours.get_mut(place).filter(|ours| ours.is_read());
+        let pause = read.map(|ours| {
+            ours.refused = true;
+            Action::Pause(vec![place.clone()])
+        });
+        assert_eq!(action, pause, "{:?}", self.story);
+    }
+
     fn message(&mut self, place: &TopicPartition, ahead: i64, bytes: u64) {
-        let ours = self.ours.get_mut(place).filter(|ours| !ours.draining);
+        let ours = self.ours.get_mut(place).filter(|ours| ours.is_read());
         let offset = ours.as_ref().map_or(self.tables[place], |ours| ours.next) + ahead;
         let taken = self.assignment.take(&place.topic, place.partition, offset, bytes);
         let expect = ours.as_ref().is_some_and(|ours| offset >= ours.next);
@@ -176,7 +203,7 @@ impl World {
             match action {
                 Action::Assign(starts) => self.assigned(starts),
                 Action::Reassign(starts) => {
-                    let reading = self.ours.iter().filter(|(_, ours)| !ours.draining);
+                    let reading = self.ours.iter().filter(|(_, ours)| ours.is_read());
                     let wanted: Vec<_> = reading.map(|(place, ours)| (place.clone(), ours.next)).collect();
                     assert_eq!(starts, wanted, "{:?}", self.story);
                     self.paused = false;
@@ -191,7 +218,7 @@ impl World {
                 Action::Resume(places) => {
                     assert!(self.paused, "{:?}", self.story);
                     let reading: Vec<_> =
-                        self.ours.iter().filter(|(_, o)| !o.draining).map(|(p, _)| p.clone()).collect();
+                        self.ours.iter().filter(|(_, o)| o.is_read()).map(|(p, _)| p.clone()).collect();
                     assert_eq!(places, reading, "{:?}", self.story);
                     self.paused = false;
                 }
@@ -206,7 +233,8 @@ impl World {
         assert_eq!(named, std::mem::take(&mut self.waiting), "{:?}", self.story);
         for (place, at) in starts {
             assert_eq!(at, self.tables[&place]);
-            self.ours.insert(place, Ours { next: at, told: at, draining: false });
+            let refused = self.refused.contains(&place);
+            self.ours.insert(place, Ours { next: at, told: at, draining: false, refused });
         }
     }
 
@@ -265,6 +293,7 @@ fn every_short_story_ends_well() {
         Step::Lose(0b11),
         Step::GiveUp,
         Step::FetchAnew,
+        Step::Refuse(0),
     ];
     for story in 0..steps.len().pow(5) {
         // Nothing happens before an assignment.
@@ -294,7 +323,7 @@ impl Dice {
     fn step(&mut self) -> Step {
         let bits = u8::try_from(self.roll(8)).unwrap();
         let partition = i32::try_from(self.roll(3)).unwrap();
-        match self.roll(21) {
+        match self.roll(22) {
             0 | 1 => Step::Assign(bits),
             2 | 3 => Step::Begin,
             4..=11 => {
@@ -304,6 +333,7 @@ impl Dice {
             16 | 17 => Step::Revoke(bits),
             18 => Step::Lose(bits),
             19 => Step::FetchAnew,
+            20 => Step::Refuse(partition),
             _ => Step::GiveUp,
         }
     }
@@ -337,6 +367,32 @@ fn a_partition_that_is_held_back_rests_whatever_else_goes_on() {
     let done = assignment.committed(|of| (of.partition == 0).then_some(1));
     assert_eq!(done[1..], [Action::Resume(vec![place(0), place(2)])]);
     assert_eq!(assignment.let_go(&[place(1)]), Some(Action::Resume(vec![place(1)])));
+}
+
+#[test]
+fn a_partition_that_is_refused_rests_until_it_is_assigned_anew() {
+    let mut assignment = Assignment::new(BUDGET_BYTES);
+    let _ = assignment.assigned(places(0b11));
+    assert_eq!(assignment.refuse(&[place(1)]), None);
+    let starts = (0..2).map(|partition| (place(partition), 5)).collect();
+    let actions = assignment.begin(&starts);
+    assert_eq!(actions[0], Action::Assign(vec![(place(0), 5), (place(1), 5)]), "all are answered for");
+    assert_eq!(actions[1..], [Action::Pause(vec![place(1)])]);
+    assert!(assignment.take("t", 0, 5, 1) && !assignment.take("t", 1, 5, 1));
+    // What was taken before may still be committed.
+    assert_eq!(assignment.refuse(&[place(0)]), Some(Action::Pause(vec![place(0)])));
+    assert!(!assignment.take("t", 0, 6, 1));
+    assert_eq!(assignment.let_go(&places(0b11)), None);
+    assert_eq!(assignment.committed(|_| Some(6)), [Action::Commit(vec![(place(0), 6)])]);
+    assert_eq!(assignment.fetch_anew(), []);
+    assert_eq!(assignment.revoked(places(0b11)), [Action::Unassign(places(0b11))]);
+    let _ = assignment.assigned(places(0b10));
+    let _ = assignment.begin(&starts_at(5));
+    assert!(assignment.take("t", 1, 5, 1));
+}
+
+fn starts_at(offset: i64) -> BTreeMap<TopicPartition, i64> {
+    (0..PARTITIONS).map(|partition| (place(partition), offset)).collect()
 }
 
 #[test]

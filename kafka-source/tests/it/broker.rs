@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hudi_core::checkpoint::Checkpoint;
-use kafka_source::offsets::{OnGap, OnRemade, Policy, Unread, Wanted, Why, covered};
+use kafka_source::offsets::{OnGap, OnRemade, Policy, Refusal, Unread, Wanted, Why, covered};
 use kafka_source::source::{Event, KafkaSource};
 use kafka_source::{Error, Messages, Settings, TopicPartition, Topics};
 use rdkafka::ClientConfig;
@@ -198,13 +198,15 @@ struct Reader {
     buffer: Vec<(String, i32, i64)>,
     /// Where the buffer begins.
     begun: BTreeMap<TopicPartition, i64>,
+    /// Partitions that are not read.
+    refused: Vec<Refusal>,
     log: Vec<String>,
 }
 
 impl Reader {
     fn new(settings: Settings, table: &Shared) -> Self {
         let source = KafkaSource::subscribe(settings).unwrap();
-        Self { source, table: Arc::clone(table), buffer: vec![], begun: BTreeMap::new(), log: vec![] }
+        Self { source, table: Arc::clone(table), buffer: vec![], begun: BTreeMap::new(), refused: vec![], log: vec![] }
     }
 
     async fn step(&mut self) -> Result<(), Error> {
@@ -212,7 +214,9 @@ impl Reader {
             Event::Assigned(places) => {
                 self.log.push(format!("assigned {}", places.len()));
                 let checkpoint = locked(&self.table).checkpoint.clone();
-                for start in self.source.begin(|place| Wanted::of(place, [&checkpoint])).await? {
+                let starts = self.source.begin(|place| Wanted::of(place, [&checkpoint])).await?;
+                self.refused.extend(starts.refused);
+                for start in starts.begun {
                     self.log.push(format!("{} at {}: {:?}", start.place, start.at, start.why));
                     start.note(&mut locked(&self.table).checkpoint);
                 }
@@ -233,6 +237,7 @@ impl Reader {
                 self.commit();
                 start.note(&mut locked(&self.table).checkpoint);
             }
+            Event::Refused(refusal) => self.refused.push(refusal),
             Event::End(place) => {
                 self.log.push(format!("end {place}"));
                 self.commit();
@@ -277,15 +282,10 @@ impl Reader {
         self.until(|reader| locked(&reader.table).holds(topic, messages)).await;
     }
 
-    async fn error(&mut self) -> Error {
-        let story = timeout(PATIENCE, async {
-            loop {
-                if let Err(error) = self.step().await {
-                    return error;
-                }
-            }
-        });
-        story.await.unwrap()
+    /// What stands against the first partition that is refused.
+    async fn refusal(&mut self) -> Error {
+        self.until(|reader| !reader.refused.is_empty()).await;
+        self.refused.remove(0).error
     }
 
     fn logged(&self, part: &str) -> bool {
@@ -532,7 +532,7 @@ async fn messages_that_retention_took_are_an_error_with_their_offsets() {
         shared
     };
     let mut reader = Reader::new(broker.settings(&topic), &behind());
-    match reader.error().await {
+    match reader.refusal().await {
         Error::Gap { topic: t, partition: 0, wanted: 5, earliest: 8 } => assert_eq!(t, topic),
         other => panic!("{other}"),
     }
@@ -543,6 +543,31 @@ async fn messages_that_retention_took_are_an_error_with_their_offsets() {
     reader.until(|reader| reader.logged("end ")).await;
     assert!(reader.logged("/0 at 8: Gap { wanted: 5 }"), "{:?}", reader.log);
     assert_eq!(locked(&shared).rows.len(), 12);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_partition_whose_messages_are_gone_rests_and_the_others_are_read() {
+    let Some(broker) = broker() else { return };
+    let _alive = BROKER.read().await;
+    for strategy in ["cooperative-sticky", "range"] {
+        let topic = broker.topic(&format!("gap-of-one-{strategy}"), 2).await;
+        broker.produce(&topic, 0, 0..20);
+        broker.produce(&topic, 1, 0..7);
+        broker.delete_records(&topic, 0, 8).await;
+        let shared = table();
+        locked(&shared).checkpoint.advance(&topic, 0, 5);
+        locked(&shared).checkpoint.advance(&topic, 1, 0);
+        let mut reader = Reader::new(broker.settings(&topic).with("partition.assignment.strategy", strategy), &shared);
+        reader.until_holds(&topic, 7).await;
+        assert!(matches!(reader.refusal().await, Error::Gap { partition: 0, wanted: 5, earliest: 8, .. }));
+        // A rebalance later it is as before.
+        broker.add_partitions(&topic, 3).await;
+        broker.produce(&topic, 1, 7..9);
+        broker.produce(&topic, 2, 0..5);
+        reader.until_holds(&topic, 14).await;
+        assert!(locked(&shared).rows.keys().all(|(_, partition, _)| *partition != 0), "{strategy}");
+        timeout(PATIENCE, reader.source.close()).await.unwrap().unwrap();
+    }
 }
 
 /// A consumer that is paused where retention takes what it has not read.
@@ -576,7 +601,7 @@ async fn messages_that_go_away_while_we_read_are_an_error_too() {
     let Some(broker) = broker() else { return };
     let _alive = BROKER.read().await;
     let (mut reader, _) = overtaken(&broker, "overtaken", Policy::default()).await;
-    match reader.error().await {
+    match reader.refusal().await {
         Error::Gap { partition: 0, wanted, earliest: 900, .. } => assert!(wanted < 900, "{wanted}"),
         other => panic!("{other}"),
     }
@@ -606,7 +631,7 @@ async fn a_topic_that_was_made_anew_is_told_from_one_that_moved_on() {
     broker.create(&topic, 1).await;
     broker.produce(&topic, 0, 0..5);
     let mut reader = Reader::new(broker.settings(&topic), &shared);
-    let error = reader.error().await;
+    let error = reader.refusal().await;
     assert!(matches!(&error, Error::Remade { wanted: 20, partition: 0, .. }), "{error}");
     assert!(error.to_string().contains("the topic ends at 5"), "{error}");
     drop(reader);
@@ -708,8 +733,7 @@ async fn topics_by_pattern_are_read_and_each_of_their_ends_is_told() {
     assert_eq!(locked(&shared).rows.len(), 200);
     reader.commit();
     assert!(reader.source.lag().iter().all(|lag| lag.messages() == 0 && lag.latest == 50), "{:?}", reader.source.lag());
-    let latest = reader.source.latest(&[TopicPartition::new(second.as_str(), 1)]).await.unwrap();
-    assert_eq!(latest.into_values().collect::<Vec<_>>(), [50]);
+    assert_eq!(reader.source.ends(&second).await.unwrap(), BTreeMap::from([(0, 50), (1, 50)]));
     let third = broker.topic("pattern-c", 1).await;
     broker.produce(&third, 0, 0..3);
     reader.until(|reader| reader.logged(&format!("{third}/0 at 0: TopicUnread"))).await;
@@ -743,7 +767,7 @@ async fn a_consumer_ends_whatever_it_was_asked() {
         timeout(PATIENCE, tokio::task::spawn_blocking(move || drop(source))).await.unwrap().unwrap();
         let mut source = KafkaSource::subscribe(settings).unwrap();
         assigned(&mut source);
-        source.begin(|place| Wanted::of(place, [])).await.unwrap();
+        let _ = source.begin(|place| Wanted::of(place, [])).await.unwrap();
         timeout(PATIENCE, tokio::task::spawn_blocking(move || drop(source))).await.unwrap().unwrap();
     }
 }
