@@ -1,0 +1,11 @@
+//! What a sync leaves in Glue, in how many calls, and after which failures.
+
+mod crashes;
+mod desired;
+mod java_rules;
+mod partitions;
+mod plans;
+mod races;
+mod requests;
+mod users;
+mod world;
