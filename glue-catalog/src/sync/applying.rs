@@ -1,15 +1,13 @@
 //! Does what a plan says: the second half of a sync. Partitions first, the table with the instant last.
 
-use std::collections::HashMap;
-
 use crate::calls::Place;
 use crate::catalog::{CatalogError, ErrorKind};
-use crate::difference::{Change, is_partition_astray, merge, merge_partition};
+use crate::difference::{Change, merge};
 use crate::model::{Partition, StorageDescriptor, Table};
 use crate::plan::{Outcome, Plan, TableReport, TableStep, Warning};
 
 use super::GlueSync;
-use super::planning::Job;
+use super::planning::{Job, put_right};
 use super::stamp::Stamp;
 
 /// What a sync did to one table so far, over all its tries.
@@ -167,12 +165,8 @@ impl GlueSync {
             let existing = self.calls.create_partitions(&job.id, &plan.add, storage).await?;
             done.added += plan.add.len() - existing.len();
             if !existing.is_empty() {
-                let existing: HashMap<&[String], &Place> = plan
-                    .add
-                    .iter()
-                    .filter(|place| existing.contains(&place.values))
-                    .map(|place| (place.values.as_slice(), place))
-                    .collect();
+                let existing: Vec<Place> =
+                    plan.add.iter().filter(|place| existing.contains(&place.values)).cloned().collect();
                 is_complete &= self.judge_existing(job, &existing, storage, &mut updates).await?;
             }
         }
@@ -194,20 +188,13 @@ impl GlueSync {
     async fn judge_existing(
         &self,
         job: &Job<'_>,
-        existing: &HashMap<&[String], &Place>,
+        existing: &[Place],
         storage: &StorageDescriptor,
         updates: &mut Vec<Partition>,
     ) -> Result<bool, CatalogError> {
-        let values: Vec<Vec<String>> = existing.keys().map(|values| values.to_vec()).collect();
+        let values: Vec<Vec<String>> = existing.iter().map(|place| place.values.clone()).collect();
         let there = self.calls.fetch_partitions(&job.id, &values).await?;
-        let is_complete = there.len() >= values.len();
-        for found in there {
-            let Some(place) = existing.get(found.values.as_slice()) else { continue };
-            let is_updated = updates.iter().any(|update| update.values == found.values);
-            if !is_updated && is_partition_astray(&found, storage, &place.location) {
-                updates.push(merge_partition(&found, storage, &place.location));
-            }
-        }
-        Ok(is_complete)
+        put_right(&there, existing, storage, updates);
+        Ok(there.len() >= values.len())
     }
 }

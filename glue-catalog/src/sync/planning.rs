@@ -1,6 +1,7 @@
 //! Reads what Glue has, and says what must change: the first half of a sync. Writes nothing.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
 use crate::calls::Place;
 use crate::desired::{Desired, EXTERNAL_TABLE, PARTITION_INDEXES, PARTITION_VALUES};
@@ -156,7 +157,9 @@ impl GlueSync {
                 let dropped = places(touched.dropped(), job, &scheme)?;
                 plan.drop = dropped.into_iter().map(|place| place.values).collect();
                 if cascade {
-                    plan.update = self.to_cascade(&job.id, &merged.storage).await?;
+                    let dropped: HashSet<&Vec<String>> = plan.drop.iter().collect();
+                    let astray = self.to_cascade(&job.id, &merged.storage).await?;
+                    plan.update = astray.into_iter().filter(|update| !dropped.contains(&update.values)).collect();
                 }
             }
             Window::Behind => {}
@@ -178,13 +181,13 @@ impl GlueSync {
         let judged = self.calls.list_partitions(&plan.table, !cascade, |mut found| {
             let place = by_values.get(found.values.as_slice());
             let astray = place.is_some_and(|place| is_partition_astray(&found, storage, &place.location));
-            found.storage.columns = std::sync::Arc::default();
+            found.storage.columns = Arc::default();
             (found, astray)
         });
         let mut judged = judged.await.map_err(catalog_error(&plan.table))?;
         judged.sort_by(|(a, _), (b, _)| a.values.cmp(&b.values));
         judged.dedup_by(|(a, _), (b, _)| a.values == b.values);
-        let mut there: std::collections::HashSet<Vec<String>> = std::collections::HashSet::new();
+        let mut there: HashSet<Vec<String>> = HashSet::new();
         for (found, astray) in judged {
             match by_values.get(found.values.as_slice()) {
                 None => plan.drop.push(found.values),
@@ -205,7 +208,7 @@ impl GlueSync {
     async fn to_cascade(&self, table: &TableId, storage: &StorageDescriptor) -> Result<Vec<Partition>> {
         let judged = self.calls.list_partitions(table, false, |mut found| {
             let astray = needs_cascade(&found.storage.columns, &storage.columns);
-            found.storage.columns = std::sync::Arc::default();
+            found.storage.columns = Arc::default();
             astray.then_some(found)
         });
         let mut astray: BTreeMap<Vec<String>, Partition> = BTreeMap::new();
@@ -234,15 +237,31 @@ impl GlueSync {
         let (true, TableStep::Keep { merged, .. }) = (plan.blind, &plan.step) else { return Ok(()) };
         let values: Vec<Vec<String>> = plan.add.iter().map(|place| place.values.clone()).collect();
         let there = self.calls.fetch_partitions(&plan.table, &values).await.map_err(catalog_error(&plan.table))?;
-        for found in there {
-            let Some(at) = plan.add.iter().position(|place| place.values == found.values) else { continue };
-            let place = plan.add.remove(at);
-            if is_partition_astray(&found, &merged.storage, &place.location) {
-                plan.update.push(merge_partition(&found, &merged.storage, &place.location));
-            }
-        }
+        let (add, existing): (Vec<Place>, Vec<Place>) = {
+            let there: HashSet<&[String]> = there.iter().map(|found| found.values.as_slice()).collect();
+            std::mem::take(&mut plan.add).into_iter().partition(|place| !there.contains(place.values.as_slice()))
+        };
+        put_right(&there, &existing, &merged.storage, &mut plan.update);
+        plan.add = add;
         plan.blind = false;
         Ok(())
+    }
+}
+
+/// Adds those of the partitions to `updates` that engines would read otherwise than they should, unless they are among them.
+pub(super) fn put_right(
+    there: &[Partition],
+    places: &[Place],
+    storage: &StorageDescriptor,
+    updates: &mut Vec<Partition>,
+) {
+    let by_values: HashMap<&[String], &Place> = places.iter().map(|place| (place.values.as_slice(), place)).collect();
+    let planned: HashSet<Vec<String>> = updates.iter().map(|update| update.values.clone()).collect();
+    for found in there.iter().filter(|found| !planned.contains(&found.values)) {
+        let place = by_values.get(found.values.as_slice());
+        if let Some(place) = place.filter(|place| is_partition_astray(found, storage, &place.location)) {
+            updates.push(merge_partition(found, storage, &place.location));
+        }
     }
 }
 

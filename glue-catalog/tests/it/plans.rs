@@ -52,7 +52,6 @@ async fn a_plan_tells_what_is_made_changed_and_dropped() {
         lines[14..],
         [
             "  add partition: 2 more",
-            "  update partition (day-00000)",
             "  update partition (day-00001)",
             "  drop partition (day-00000)",
             "  beware: `projection.enabled` is set: Athena does not see the partitions that stand in Glue",
