@@ -10,8 +10,8 @@ use futures::future::BoxFuture;
 use futures::stream::{self, StreamExt, TryStreamExt};
 
 use crate::catalog::{
-    Catalog, CatalogError, ErrorKind, MAX_BATCH_DELETE, MAX_BATCH_GET, MAX_BATCH_WRITE, MAX_SEGMENTS, PageRequest,
-    PartitionError,
+    Catalog, CatalogError, ErrorKind, Fetched, MAX_BATCH_DELETE, MAX_BATCH_GET, MAX_BATCH_WRITE, MAX_SEGMENTS,
+    PageRequest, PartitionError, PartitionPage,
 };
 use crate::clock::Clock;
 use crate::model::{Partition, StorageDescriptor, TableId};
@@ -217,12 +217,15 @@ impl Calls {
             let (mut wanted, mut found, mut round) = (values.to_vec(), Vec::new(), 0);
             while !wanted.is_empty() {
                 let fetched = self.fetch(table, &wanted).await?;
-                if !fetched.1.is_empty() {
+                found.extend(fetched.partitions);
+                if fetched.unprocessed.len() == wanted.len() {
                     round += 1;
+                    if round > MAX_UNANSWERED {
+                        return Err(CatalogError::unanswered("BatchGetPartition", "no partition was looked for"));
+                    }
                     self.wait(round).await;
                 }
-                found.extend(fetched.0);
-                wanted = fetched.1;
+                wanted = fetched.unprocessed;
             }
             Ok(found)
         });
@@ -230,13 +233,8 @@ impl Calls {
         Ok(found.into_iter().flatten().collect())
     }
 
-    async fn fetch(
-        &self,
-        table: &TableId,
-        values: &[Vec<String>],
-    ) -> Result<(Vec<Partition>, Vec<Vec<String>>), CatalogError> {
-        let fetched = self.run(|catalog| catalog.batch_get_partition(table, values)).await?;
-        Ok((fetched.partitions, fetched.unprocessed))
+    async fn fetch(&self, table: &TableId, values: &[Vec<String>]) -> Result<Fetched, CatalogError> {
+        self.run(|catalog| catalog.batch_get_partition(table, values)).await
     }
 
     /// All partitions, each handed to `keep`: side by side where one page does not hold them.
@@ -258,8 +256,8 @@ impl Calls {
             let (mut request, mut kept) = (PageRequest { segment, exclude_columns, next_token: None }, Vec::new());
             loop {
                 let page = self.page(table, &request).await?;
-                kept.extend(page.0.into_iter().map(keep));
-                request.next_token = page.1;
+                kept.extend(page.partitions.into_iter().map(keep));
+                request.next_token = page.next_token;
                 if request.next_token.is_none() {
                     return Ok(kept);
                 }
@@ -269,13 +267,8 @@ impl Calls {
         Ok(kept.into_iter().flatten().collect())
     }
 
-    async fn page(
-        &self,
-        table: &TableId,
-        request: &PageRequest,
-    ) -> Result<(Vec<Partition>, Option<String>), CatalogError> {
-        let page = self.run(|catalog| catalog.get_partitions(table, request)).await?;
-        Ok((page.partitions, page.next_token))
+    async fn page(&self, table: &TableId, request: &PageRequest) -> Result<PartitionPage, CatalogError> {
+        self.run(|catalog| catalog.get_partitions(table, request)).await
     }
 }
 

@@ -96,7 +96,8 @@ pub struct SyncSettings {
     pub skip_archive: bool,
     /// Whether a table at another place, or of other partition keys, is deleted and made anew.
     pub recreate: bool,
-    /// Whether every partition is compared, and not only those that commits since the last sync touched.
+    /// Whether every partition is compared, and not only those that commits since the last sync touched; and whether what somebody
+    /// synced who saw a newer table is replaced. For repairs.
     pub full: bool,
 }
 

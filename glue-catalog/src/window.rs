@@ -43,7 +43,7 @@ pub fn pending_before(timeline: &Timeline, head: InstantTime) -> Vec<InstantTime
     pending.map(|instant| instant.time).collect()
 }
 
-/// Whether less than half of the timeline's writes are as old as `synced` or older: what is archived next may be it.
+/// Whether half of the timeline's writes or more are newer than `synced`: it may be archived soon.
 pub fn is_in_older_half(timeline: &Timeline, synced: InstantTime) -> bool {
     let newer = timeline.completed_writes().filter(|instant| instant.time > synced).count();
     newer * 2 >= timeline.completed_writes().count()

@@ -99,15 +99,17 @@ impl GlueSync {
         let timeline = reading.table.timeline();
         let stamp = Stamp::read(&found);
         let window = match window(timeline, stamp.synced(), &stamp.pending) {
-            Window::Behind => {
+            Window::Behind if !job.settings.full => {
                 let synced = stamp.synced().map(|time| time.to_string()).unwrap_or_default();
                 return Ok(Plan::without_work(job, Outlook::Behind(synced)));
             }
             _ if job.settings.full || is_taken_over(&found, job.desired) => Window::All,
             window => window,
         };
+        // Whoever made the partitions then may have given them other types.
+        let trusts_types = stamp.synced().is_some() && !job.settings.full && !is_taken_over(&found, job.desired);
         let merged = merge(&found, job.desired);
-        let mut plan = self.plan_partitions(job, reading, &found, &merged, &window).await?;
+        let mut plan = self.plan_partitions(job, reading, (&found, &merged), &window, trusts_types).await?;
         plan.changes = differences(&found, &merged);
         plan.indexes = self.plan_indexes(job, &found).await?;
         plan.changes.extend(plan.indexes.iter().map(|index| Change::CreateIndex { keys: index.keys.clone() }));
@@ -133,9 +135,9 @@ impl GlueSync {
         &self,
         job: &Job<'_>,
         reading: &mut Reading<'_>,
-        found: &Table,
-        merged: &Table,
+        (found, merged): (&Table, &Table),
         window: &Window,
+        trusts_types: bool,
     ) -> Result<Plan> {
         let mut plan = Plan::new(job, None, TableStep::Keep { merged: Box::default(), stamp: false });
         if job.scheme.is_empty() {
@@ -147,15 +149,15 @@ impl GlueSync {
             Window::All => {
                 let all = reading.partitions().await?;
                 let wanted = places(all.iter().map(String::as_str), job, &scheme)?;
-                self.compare_all(&mut plan, wanted, &merged.storage, cascade).await?;
+                self.compare_all(&mut plan, wanted, &merged.storage, cascade || !trusts_types).await?;
             }
             Window::Writes(writes) => {
                 let touched = reading.touched(writes).await?;
                 let unknown = self.known.without_known(&job.id, found, touched.written());
                 plan.add = places(unknown.into_iter(), job, &scheme)?;
                 plan.blind = true;
-                let dropped = places(touched.dropped(), job, &scheme)?;
-                plan.drop = dropped.into_iter().map(|place| place.values).collect();
+                // What Glue cannot hold it does not hold.
+                plan.drop = touched.dropped().filter_map(|path| scheme.values(path).ok()).collect();
                 if cascade {
                     let dropped: HashSet<&Vec<String>> = plan.drop.iter().collect();
                     let astray = self.to_cascade(&job.id, &merged.storage).await?;
@@ -173,34 +175,24 @@ impl GlueSync {
         plan: &mut Plan,
         wanted: Vec<Place>,
         storage: &StorageDescriptor,
-        cascade: bool,
+        with_columns: bool,
     ) -> Result<()> {
         let by_values: HashMap<&[String], &Place> =
             wanted.iter().map(|place| (place.values.as_slice(), place)).collect();
-        // Columns are let go of at once: thousands of partitions repeat them.
-        let judged = self.calls.list_partitions(&plan.table, !cascade, |mut found| {
+        // Of thousands of partitions only what is needed is kept.
+        let judged = self.calls.list_partitions(&plan.table, !with_columns, |mut found| {
             let place = by_values.get(found.values.as_slice());
-            let astray = place.is_some_and(|place| is_partition_astray(&found, storage, &place.location));
+            let place = place.filter(|place| is_partition_astray(&found, storage, &place.location));
+            let values = found.values.clone();
             found.storage.columns = Arc::default();
-            (found, astray)
+            (values, place.map(|place| merge_partition(&found, storage, &place.location)))
         });
-        let mut judged = judged.await.map_err(catalog_error(&plan.table))?;
-        judged.sort_by(|(a, _), (b, _)| a.values.cmp(&b.values));
-        judged.dedup_by(|(a, _), (b, _)| a.values == b.values);
-        let mut there: HashSet<Vec<String>> = HashSet::new();
-        for (found, astray) in judged {
-            match by_values.get(found.values.as_slice()) {
-                None => plan.drop.push(found.values),
-                Some(place) => {
-                    there.insert(found.values.clone());
-                    if astray {
-                        plan.update.push(merge_partition(&found, storage, &place.location));
-                    }
-                }
-            }
-        }
+        let judged: BTreeMap<Vec<String>, Option<Partition>> =
+            judged.await.map_err(catalog_error(&plan.table))?.into_iter().collect();
+        plan.drop = judged.keys().filter(|values| !by_values.contains_key(values.as_slice())).cloned().collect();
         drop(by_values);
-        plan.add = wanted.into_iter().filter(|place| !there.contains(&place.values)).collect();
+        plan.add = wanted.into_iter().filter(|place| !judged.contains_key(&place.values)).collect();
+        plan.update = judged.into_values().flatten().collect();
         Ok(())
     }
 

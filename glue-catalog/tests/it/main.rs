@@ -2,6 +2,7 @@
 
 mod crashes;
 mod desired;
+mod fake;
 mod java_rules;
 mod partitions;
 mod plans;

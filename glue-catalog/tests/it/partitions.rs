@@ -238,6 +238,14 @@ async fn a_partition_that_cannot_be_is_refused_before_anything_is_written() {
     let error = world.refused(&table).await;
     assert!(error.contains("its values (A) are those of `s=%41`"), "{error}");
     assert_eq!(world.glue.writes(), 0);
+    // It is gone again, and never was in Glue.
+    let mut cured = FakeTable::new(BASE, properties("cured", &["i"]), all_types());
+    cured.write(1000, ["i=1"]);
+    world.sync(&cured).await;
+    cured.write(2000, ["i=2023-11-14", "i=2"]);
+    cured.delete_partitions(3000, &["i=2023-11-14"]);
+    world.sync(&cured).await;
+    assert_eq!(world.values("cured"), ["1", "2"]);
 }
 
 #[tokio::test(start_paused = true)]

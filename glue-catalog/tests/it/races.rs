@@ -131,3 +131,20 @@ async fn others_that_never_let_go_are_told_of() {
     world.sync(&table).await;
     assert_eq!(stamp(&world.table("orders")), Some("19700101000002000"));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_stamp_of_the_future_is_replaced_if_everything_is_to_be_compared() {
+    let mut world = World::new();
+    let mut table = orders();
+    table.write(1000, days(0..2));
+    world.sync(&table).await;
+    world.glue.edit(&id("orders"), |t| {
+        t.parameters.insert("last_commit_time_sync".to_owned(), "99990101000000000".to_owned());
+    });
+    world.glue.edit_partition(&id("orders"), &["day-00001"], |_| None);
+    assert!(matches!(outcome(&world.sync(&table).await), Outcome::Behind { .. }));
+    world.settings.full = true;
+    assert_eq!(outcome(&world.sync(&table).await), &Outcome::Synced);
+    assert_eq!(world.values("orders").len(), 2);
+    assert_eq!(stamp(&world.table("orders")), Some("19700101000001000"));
+}

@@ -108,7 +108,7 @@ async fn what_is_ours_is_put_right() {
 async fn a_table_as_plain_parquet_is_made_one_of_hudi_with_its_partitions() {
     let world = World::new();
     let mut table = orders();
-    table.write(1000, days(0..2));
+    table.write(1000, days(0..3));
     world.sync(&table).await;
     let good = world.content();
     let parquet = "org.apache.hadoop.hive.ql.io.parquet.MapredParquetInputFormat";
@@ -120,8 +120,15 @@ async fn a_table_as_plain_parquet_is_made_one_of_hudi_with_its_partitions() {
             Some(p)
         });
     }
+    world.glue.edit_partition(&id("orders"), &["day-00002"], |p| {
+        let mut p = p.unwrap();
+        let mut columns = p.storage.columns.to_vec();
+        columns[5].type_text = "string".to_owned();
+        p.storage.columns = columns.into();
+        Some(p)
+    });
     let reports = world.sync(&table).await;
-    assert_eq!(reports[0].updated, 2);
+    assert_eq!(reports[0].updated, 3, "the class of two, a type of the third");
     assert_eq!(world.content(), good);
 }
 
