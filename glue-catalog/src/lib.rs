@@ -24,8 +24,11 @@
 //! | [`plan`] | what a sync is about to do, and what it did |
 //! | [`sync`] | the sync |
 //!
-//! Everything but [`sync`] is pure. With the feature `testing` there is a strict stand-in of Glue, in memory.
+//! Everything but [`sync`] is pure. With the feature `aws` there is the client of AWS (`aws`), with `testing` a strict stand-in of Glue
+//! in memory (`testing`).
 
+#[cfg(feature = "aws")]
+pub mod aws;
 pub mod catalog;
 pub mod clock;
 pub mod desired;

@@ -1,5 +1,7 @@
 //! What a sync leaves in Glue, in how many calls, and after which failures.
 
+#[cfg(feature = "aws")]
+mod aws;
 mod crashes;
 mod desired;
 mod fake;
