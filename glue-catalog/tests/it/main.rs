@@ -10,6 +10,7 @@ mod java_rules;
 mod partitions;
 mod plans;
 mod races;
+mod random;
 mod requests;
 mod users;
 mod world;
