@@ -29,7 +29,7 @@ async fn glue_has_what_the_table_has_after_any_life() {
 async fn live(seed: u64) {
     let mut dice = Dice(seed);
     let mut world = World::new();
-    world.settings.stamping = if seed % 2 == 0 { Stamping::EveryCommit } else { Stamping::Lazy };
+    world.settings.stamping = if seed.is_multiple_of(2) { Stamping::EveryCommit } else { Stamping::Lazy };
     world.glue.set_limits(Limits { latency_ms: 5, page_size: 20, ..Limits::default() });
     let mut processes: Vec<GlueSync> = (0..2).map(|_| world.process()).collect();
     let mut table = orders();
@@ -85,7 +85,8 @@ async fn live(seed: u64) {
             4 => {
                 let [a, b] = &processes[..] else { unreachable!() };
                 let (a, b) = tokio::join!(a.sync(&table, &world.settings), b.sync(&table, &world.settings));
-                (a.unwrap(), b.unwrap());
+                a.unwrap();
+                b.unwrap();
             }
             _ => drop(process.sync(&table, &world.settings).await.unwrap()),
         }
