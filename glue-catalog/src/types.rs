@@ -6,7 +6,7 @@
 //!
 //! Partition keys are not taken out here, and Spark's own copy of the schema is not made here.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use arrow::datatypes::{DataType, Field, Fields, Schema, TimeUnit};
 use hudi_core::schema::meta;
@@ -18,8 +18,18 @@ const MAX_NAME_CHARS: usize = 255;
 const MAX_COMMENT_CHARS: usize = 255;
 const MAX_TYPE_CHARS: usize = 131_072;
 
+/// What timestamps are in Glue.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Timestamps {
+    /// `timestamp`.
+    #[default]
+    Timestamp,
+    /// `bigint`, the number that stands in the files: readers of logs that fail on timestamps read it.
+    Bigint,
+}
+
 /// One column of a Glue table.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Column {
     /// The name, in lower case: engines of this family compare names so.
     pub name: String,
@@ -27,6 +37,15 @@ pub struct Column {
     pub type_text: String,
     /// What the column is for, cut to the 255 characters that Glue takes.
     pub comment: Option<String>,
+    /// Parameters by key.
+    pub parameters: BTreeMap<String, String>,
+}
+
+impl Column {
+    /// A column without comment.
+    pub fn new(name: impl Into<String>, type_text: impl Into<String>) -> Self {
+        Self { name: name.into(), type_text: type_text.into(), ..Self::default() }
+    }
 }
 
 /// Why a schema has no Glue columns.
@@ -73,16 +92,13 @@ pub enum Error {
 ///
 /// # Errors
 /// The first column that Glue cannot hold, by name.
-pub fn columns(schema: &Schema) -> Result<Vec<Column>, Error> {
+pub fn columns(schema: &Schema, timestamps: Timestamps) -> Result<Vec<Column>, Error> {
     let data: Vec<&Field> =
         schema.fields().iter().map(AsRef::as_ref).filter(|f| !meta::NAMES.contains(&f.name().as_str())).collect();
     distinct(meta::NAMES.into_iter().chain(data.iter().map(|f| f.name().as_str())), "")?;
-    let mut columns: Vec<_> = meta::NAMES
-        .into_iter()
-        .map(|name| Column { name: name.to_owned(), type_text: "string".to_owned(), comment: None })
-        .collect();
+    let mut columns: Vec<_> = meta::NAMES.into_iter().map(|name| Column::new(name, "string")).collect();
     for field in data {
-        columns.push(column(field)?);
+        columns.push(column(field, timestamps)?);
     }
     Ok(columns)
 }
@@ -91,7 +107,7 @@ pub fn columns(schema: &Schema) -> Result<Vec<Column>, Error> {
 ///
 /// # Errors
 /// [`Error::UnsupportedType`] with the path to what has none, and the errors of names inside structs.
-pub fn type_text(column: &str, data_type: &DataType) -> Result<String, Error> {
+pub fn type_text(column: &str, data_type: &DataType, timestamps: Timestamps) -> Result<String, Error> {
     let unsupported =
         |wanted| Err(Error::UnsupportedType { column: column.to_owned(), arrow_type: data_type.to_string(), wanted });
     let text = match data_type {
@@ -103,16 +119,22 @@ pub fn type_text(column: &str, data_type: &DataType) -> Result<String, Error> {
         DataType::Utf8 => "string",
         DataType::Binary | DataType::FixedSizeBinary(_) => "binary",
         DataType::Date32 => "date",
-        DataType::Timestamp(TimeUnit::Millisecond | TimeUnit::Microsecond, _) => "timestamp",
+        DataType::Timestamp(TimeUnit::Millisecond | TimeUnit::Microsecond, _) => match timestamps {
+            Timestamps::Timestamp => "timestamp",
+            Timestamps::Bigint => "bigint",
+        },
         DataType::Decimal128(precision, scale) => {
             if !(1..=38).contains(precision) || *scale < 0 || *scale as u8 > *precision {
                 return unsupported("want a precision of 1 to 38 and a scale of 0 to the precision");
             }
             return Ok(format!("decimal({precision},{scale})"));
         }
-        DataType::List(item) => return Ok(format!("array<{}>", type_text(&format!("{column}[]"), item.data_type())?)),
-        DataType::Map(entries, _) => return map_text(column, entries),
-        DataType::Struct(fields) => return struct_text(column, fields),
+        DataType::List(item) => {
+            let item = type_text(&format!("{column}[]"), item.data_type(), timestamps)?;
+            return Ok(format!("array<{item}>"));
+        }
+        DataType::Map(entries, _) => return map_text(column, entries, timestamps),
+        DataType::Struct(fields) => return struct_text(column, fields, timestamps),
         DataType::UInt8 | DataType::UInt16 => return unsupported("want Int32"),
         DataType::UInt32 => return unsupported("want Int64"),
         DataType::UInt64 => return unsupported("want Decimal128(20, 0)"),
@@ -132,19 +154,23 @@ pub fn type_text(column: &str, data_type: &DataType) -> Result<String, Error> {
     Ok(text.to_owned())
 }
 
-fn column(field: &Field) -> Result<Column, Error> {
+/// What a field's documentation says of it, cut to what Glue takes.
+pub(crate) fn comment(field: &Field) -> Option<String> {
+    field.metadata().get(DOC_KEY).map(|doc| doc.chars().take(MAX_COMMENT_CHARS).collect())
+}
+
+fn column(field: &Field, timestamps: Timestamps) -> Result<Column, Error> {
     let column = field.name();
     check_name(column, column)?;
-    let type_text = type_text(column, field.data_type())?;
+    let type_text = type_text(column, field.data_type(), timestamps)?;
     let chars = type_text.chars().count();
     if chars > MAX_TYPE_CHARS {
         return Err(Error::TypeTooLong { column: column.clone(), chars });
     }
-    let comment = field.metadata().get(DOC_KEY).map(|doc| doc.chars().take(MAX_COMMENT_CHARS).collect());
-    Ok(Column { name: column.to_lowercase(), type_text, comment })
+    Ok(Column { comment: comment(field), ..Column::new(column.to_lowercase(), type_text) })
 }
 
-fn map_text(column: &str, entries: &Field) -> Result<String, Error> {
+fn map_text(column: &str, entries: &Field, timestamps: Timestamps) -> Result<String, Error> {
     let DataType::Struct(fields) = entries.data_type() else {
         return Err(Error::UnsupportedType {
             column: column.to_owned(),
@@ -154,7 +180,7 @@ fn map_text(column: &str, entries: &Field) -> Result<String, Error> {
     };
     match fields.as_ref() {
         [key, value] if *key.data_type() == DataType::Utf8 => {
-            Ok(format!("map<string,{}>", type_text(&format!("{column}{{}}"), value.data_type())?))
+            Ok(format!("map<string,{}>", type_text(&format!("{column}{{}}"), value.data_type(), timestamps)?))
         }
         _ => Err(Error::UnsupportedType {
             column: column.to_owned(),
@@ -164,7 +190,7 @@ fn map_text(column: &str, entries: &Field) -> Result<String, Error> {
     }
 }
 
-fn struct_text(column: &str, fields: &Fields) -> Result<String, Error> {
+fn struct_text(column: &str, fields: &Fields, timestamps: Timestamps) -> Result<String, Error> {
     if fields.is_empty() {
         return Err(Error::UnsupportedType {
             column: column.to_owned(),
@@ -180,7 +206,8 @@ fn struct_text(column: &str, fields: &Fields) -> Result<String, Error> {
         if !field.name().chars().all(|c| c.is_alphanumeric() || c == '_') {
             return Err(Error::BadName { column: path, reason: "a struct's field has letters, digits and `_` only" });
         }
-        parts.push(format!("{}:{}", field.name().to_lowercase(), type_text(&path, field.data_type())?));
+        let of = type_text(&path, field.data_type(), timestamps)?;
+        parts.push(format!("{}:{of}", field.name().to_lowercase()));
     }
     Ok(format!("struct<{}>", parts.join(",")))
 }
@@ -212,12 +239,20 @@ mod tests {
 
     use super::*;
 
+    fn spelled(data_type: &DataType) -> Result<String, Error> {
+        type_text("c", data_type, Timestamps::Timestamp)
+    }
+
+    fn all(schema: &Schema) -> Result<Vec<Column>, Error> {
+        columns(schema, Timestamps::Timestamp)
+    }
+
     fn check(data_type: DataType, expect: &str) {
-        assert_eq!(type_text("c", &data_type).unwrap(), expect, "{data_type}");
+        assert_eq!(spelled(&data_type).unwrap(), expect, "{data_type}");
     }
 
     fn check_refused(data_type: DataType, expect: &str) {
-        let error = type_text("c", &data_type).unwrap_err().to_string();
+        let error = spelled(&data_type).unwrap_err().to_string();
         assert!(error.contains(expect), "{error}");
         assert!(error.starts_with("column `c"), "{error}");
     }
@@ -261,6 +296,13 @@ mod tests {
     }
 
     #[test]
+    fn timestamps_are_numbers_if_asked_for() {
+        let micros = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+        let nested = record(vec![field("a", list(micros))]);
+        assert_eq!(type_text("c", &nested, Timestamps::Bigint).unwrap(), "struct<a:array<bigint>>");
+    }
+
+    #[test]
     fn nested_types_are_spelled_inside_out() {
         check(list(DataType::Int64), "array<bigint>");
         check(list(list(DataType::Utf8)), "array<array<string>>");
@@ -294,17 +336,17 @@ mod tests {
         let mut fields = vec![field("Id", DataType::Int64)];
         fields.extend(meta::NAMES.map(|name| field(name, DataType::Utf8)));
         fields.push(field("region", DataType::Utf8));
-        let names: Vec<_> = columns(&plain).unwrap().into_iter().map(|c| c.name).collect();
+        let names: Vec<_> = all(&plain).unwrap().into_iter().map(|c| c.name).collect();
         assert_eq!(names[..5], meta::NAMES);
         assert_eq!(names[5..], ["id", "region"]);
-        assert_eq!(columns(&plain), columns(&Schema::new(fields)));
+        assert_eq!(all(&plain), all(&Schema::new(fields)));
     }
 
     #[test]
     fn a_comment_comes_from_the_fields_doc_and_is_cut() {
         let doc = HashMap::from([("doc".to_owned(), "é".repeat(300))]);
         let schema = Schema::new(vec![field("a", DataType::Utf8).with_metadata(doc), field("b", DataType::Utf8)]);
-        let columns = columns(&schema).unwrap();
+        let columns = all(&schema).unwrap();
         assert_eq!(columns[5].comment, Some("é".repeat(255)));
         assert_eq!(columns[6].comment, None);
     }
@@ -312,31 +354,31 @@ mod tests {
     #[test]
     fn names_that_differ_only_in_case_are_refused() {
         let schema = Schema::new(vec![field("Id", DataType::Utf8), field("iD", DataType::Utf8)]);
-        assert_eq!(columns(&schema), Err(Error::SameName { first: "Id".to_owned(), second: "iD".to_owned() }));
+        assert_eq!(all(&schema), Err(Error::SameName { first: "Id".to_owned(), second: "iD".to_owned() }));
         let schema = Schema::new(vec![field("_HOODIE_record_key", DataType::Utf8)]);
-        assert!(matches!(columns(&schema), Err(Error::SameName { first, .. }) if first == "_hoodie_record_key"));
+        assert!(matches!(all(&schema), Err(Error::SameName { first, .. }) if first == "_hoodie_record_key"));
         check_same(record(vec![field("x", DataType::Utf8), field("X", DataType::Utf8)]), "c.x", "c.X");
     }
 
     fn check_same(data_type: DataType, first: &str, second: &str) {
         let expect = Error::SameName { first: first.to_owned(), second: second.to_owned() };
-        assert_eq!(type_text("c", &data_type), Err(expect));
+        assert_eq!(spelled(&data_type), Err(expect));
     }
 
     #[test]
     fn names_that_glue_cannot_hold_are_refused() {
-        let refused = |name: &str| columns(&Schema::new(vec![field(name, DataType::Utf8)])).unwrap_err().to_string();
+        let refused = |name: &str| all(&Schema::new(vec![field(name, DataType::Utf8)])).unwrap_err().to_string();
         assert_eq!(refused(""), "column ``: an empty name");
         assert!(refused(&"x".repeat(256)).ends_with("a name of more than 255 characters"));
         assert!(refused("a\nb").ends_with("a line feed in the name"));
-        let nested = type_text("c", &record(vec![field("a:b", DataType::Utf8)])).unwrap_err().to_string();
+        let nested = spelled(&record(vec![field("a:b", DataType::Utf8)])).unwrap_err().to_string();
         assert_eq!(nested, "column `c.a:b`: a struct's field has letters, digits and `_` only");
     }
 
     #[test]
     fn a_type_longer_than_glue_takes_is_refused() {
         let wide = record((0..10_000).map(|n| field(&format!("field_{n:08}"), DataType::Utf8)).collect());
-        let error = columns(&Schema::new(vec![field("wide", wide)])).unwrap_err();
+        let error = all(&Schema::new(vec![field("wide", wide)])).unwrap_err();
         assert!(matches!(error, Error::TypeTooLong { ref column, chars } if column == "wide" && chars > 131_072));
     }
 }

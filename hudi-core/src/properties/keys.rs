@@ -91,6 +91,9 @@ pub const BUCKET_NUM_BUCKETS: &str = "hoodie.bucket.index.num.buckets";
 /// Comma list of the key columns that are hashed; default: all.
 pub const BUCKET_HASH_FIELD: &str = "hoodie.bucket.index.hash.field";
 
+/// In a catalog's SerDe parameters: whether a merge-on-read table answers with its base files alone.
+pub const QUERY_AS_RO_TABLE: &str = "hoodie.query.as.ro.table";
+
 /// Ours: a row's partition columns never change, as the user declared.
 pub const PARTITION_IMMUTABLE: &str = "hoodie.cdc.partition.immutable";
 /// Ours: what becomes of changes, `upsert` (also where nothing is said), `soft-delete` or `history`.
