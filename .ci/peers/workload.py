@@ -29,7 +29,7 @@ TABLES = {
 }
 KEYS = {"kinds": ["id"], "lines": ["order_id", "line"], "orders": ["id"], "papers": ["id"], "events": [], "markers": ["id"]}
 # Partitions of the topic, where there are more than one.
-WIDE = {"kinds": 2, "lines": 2, "orders": 3}
+WIDE = {"kinds": 2, "lines": 2, "orders": 3, "papers": 2}
 MORE_COLUMNS = [("later", "text"), ("later_amount", "numeric(12,2)"), ("later_at", "timestamptz")]
 
 
