@@ -438,6 +438,7 @@ impl<'a> Flush<'a> {
         let mut committed = summed(instant, &written.stats, written.ignored_changes, written.letters);
         committed.deleted_rows += written.replaced_rows;
         committed.forgotten_moves = written.remembering.forgotten;
+        committed.waiting_changes = self.session.memory.rows.waiting() as u64;
         committed.ghosts = if self.work == Work::Ghosts { committed.deleted_rows } else { 0 };
         Ok(CommitOutcome::Committed(committed))
     }
@@ -726,6 +727,7 @@ fn summed(instant: InstantTime, written: &[WriteStat], ignored_changes: u64, let
         bytes: sum(|stat| stat.file_size_in_bytes),
         dead_letters: letters as u64,
         forgotten_moves: 0,
+        waiting_changes: 0,
         ghosts: 0,
         stages: Stages::default(),
     }

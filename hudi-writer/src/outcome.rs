@@ -106,6 +106,8 @@ pub struct Committed {
     pub dead_letters: u64,
     /// Halves of moves that were waited for no longer: the window of the row memory is over.
     pub forgotten_moves: u64,
+    /// Changes that wait for a row which may come by another partition: no part of this commit, but kept beside the table by it.
+    pub waiting_changes: u64,
     /// Of the deleted rows, those that a later snapshot of the source does not have.
     pub ghosts: u64,
     /// How long its stages took.
@@ -159,6 +161,7 @@ impl Committed {
             bytes: self.bytes + next.bytes,
             dead_letters: self.dead_letters + next.dead_letters,
             forgotten_moves: self.forgotten_moves + next.forgotten_moves,
+            waiting_changes: next.waiting_changes,
             ghosts: self.ghosts + next.ghosts,
             stages: self.stages.and(next.stages),
         }

@@ -21,6 +21,8 @@ pub struct Summary {
     pub redelivered: u64,
     /// Messages that could not become rows.
     pub dead_letters: u64,
+    /// Changes that wait beside the table for a row which may come by another partition.
+    pub waiting: u64,
     /// Rows that went because a later snapshot of the source does not have them.
     pub ghosts: u64,
     /// Messages without a change of a row, and those that were committed before, by reason.
@@ -41,6 +43,7 @@ impl Summary {
         self.truncates += other.truncates;
         self.redelivered += other.redelivered;
         self.dead_letters += other.dead_letters;
+        self.waiting += other.waiting;
         self.ghosts += other.ghosts;
         self.clamped += other.clamped;
         for (reason, count) in &other.skipped {
@@ -64,6 +67,7 @@ impl Summary {
         self.truncates += taken.truncates;
         self.redelivered += taken.redelivered;
         self.dead_letters += committed.dead_letters;
+        self.waiting = committed.waiting_changes;
         self.ghosts += committed.ghosts;
     }
 }

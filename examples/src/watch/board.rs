@@ -200,6 +200,12 @@ fn tables(of: &mut Exposition, standing: &Standing) {
     of.gauge("cdc_stopped", "1 where the table has stopped.", samples().map(|(of, table)| (of, stopped(table))));
     let uncommitted = samples().map(|(of, table)| (of, table.uncommitted_rows));
     of.gauge("cdc_uncommitted_rows", "Changes that are not committed.", uncommitted);
+    let waiting = samples().map(|(of, table)| (of, table.waiting_changes));
+    of.gauge(
+        "cdc_waiting_changes",
+        "Changes that wait for a row of another partition, as of the last commit.",
+        waiting,
+    );
     let behind =
         |table: &TableReport| (standing.now_ms - table.oldest_uncommitted_source_ms.unwrap_or(standing.now_ms)).max(0);
     let behind = samples().map(|(of, table)| (of, behind(table) as f64 / 1000.0));

@@ -74,6 +74,7 @@ mod tests {
             failures,
             uncommitted_rows: 0,
             uncommitted_bytes: 0,
+            waiting_changes: 0,
             waited_ms: None,
             oldest_uncommitted_source_ms: oldest_ms,
             newest_committed_source_ms: None,

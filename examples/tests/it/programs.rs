@@ -127,6 +127,7 @@ fn numbers(summary: &Map<String, Value>) -> [u64; 5] {
         "truncates",
         "redelivered",
         "dead_letters",
+        "waiting",
         "ghosts",
         "skipped",
         "checkpoint"

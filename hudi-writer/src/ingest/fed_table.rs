@@ -82,6 +82,8 @@ pub(super) struct FedTable {
     pub(super) letters: LetterLimit,
     pub(super) newest_source_ms: Option<i64>,
     pub(super) counters: TableCounters,
+    /// Changes that the last commit left waiting for a row of another partition.
+    pub(super) waiting_changes: u64,
 }
 
 impl FedTable {
@@ -110,6 +112,7 @@ impl FedTable {
             letters: LetterLimit::default(),
             newest_source_ms: None,
             counters: TableCounters::default(),
+            waiting_changes: 0,
         }
     }
 

@@ -81,6 +81,7 @@ impl FedTable {
         match done.committed {
             Some(committed) => {
                 self.counters.committed(&committed, &done.taken, took_ms);
+                self.waiting_changes = committed.waiting_changes;
                 Ended::Committed { committed, taken: done.taken }
             }
             None => Ended::Nothing,
@@ -95,6 +96,7 @@ impl FedTable {
         let Done { committed, taken, letters, first_letter } = done;
         let Some(committed) = committed else { return Ended::Nothing };
         self.counters.committed(&committed, &taken, took_ms);
+        self.waiting_changes = committed.waiting_changes;
         let letters = letters.max(made_by_the_table(&committed, size));
         if let Some(error) = self.letters.count(letters, first_letter, now.letter_limit, now.ms) {
             // The commit stands; the next would bring more of them.

@@ -155,7 +155,9 @@ pub struct TableReport {
     pub uncommitted_rows: usize,
     /// Bytes of memory that they and their messages take.
     pub uncommitted_bytes: usize,
-    /// How long the first of them has waited, in milliseconds.
+    /// Changes that wait beside the table for a row which may come by another partition, as of the last commit.
+    pub waiting_changes: u64,
+    /// How long the first uncommitted change has waited, in milliseconds.
     pub waited_ms: Option<i64>,
     /// When the source committed the oldest change that is not committed here, in milliseconds since 1970 UTC. What decoders hold
     /// is not known.

@@ -227,6 +227,7 @@ fn report(table: Arc<str>, fed: &FedTable, now_ms: i64) -> TableReport {
         failures: fed.failures,
         uncommitted_rows: size.rows + fed.held.rows,
         uncommitted_bytes: fed.bytes(),
+        waiting_changes: fed.waiting_changes,
         waited_ms: since_ms.map(|since| now_ms - since),
         oldest_uncommitted_source_ms: size.oldest_source_ms,
         newest_committed_source_ms: fed.newest_source_ms,

@@ -80,6 +80,11 @@ impl RowMemory {
         self.knows_no_move() && self.stale.is_empty()
     }
 
+    /// How many changes are put off.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
     /// The keys that the last snapshot has not touched.
     pub(crate) fn stale(&self) -> &BTreeSet<Spot> {
         &self.stale

@@ -435,10 +435,12 @@ async fn an_insert_waits_for_a_row_that_has_not_come() {
             Change::leaves(21, 22, 13),
             Change::new(Op::Update, 22, 14).without_name(),
         ];
+        let mut waiting = 0;
         for change in late {
             shop.write(&[change]);
             let committed = commit(&mut shop.writer).await;
-            assert_eq!((committed.dead_letters, committed.files), (0, 0));
+            waiting += 1;
+            assert_eq!((committed.dead_letters, committed.files, committed.waiting_changes), (0, 0, waiting));
             shop.assert_is_model().await;
             shop.reopen().await;
         }
