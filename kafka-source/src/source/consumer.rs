@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::task::AtomicWaker;
 use rdkafka::ClientConfig;
@@ -34,9 +34,6 @@ const MESSAGE_BYTES: usize = 64;
 /// How long a closing consumer is waited for at a time.
 const CLOSE_POLL: Duration = Duration::from_millis(100);
 
-/// How often the same trouble is warned of.
-const WARN_EVERY: Duration = Duration::from_secs(10);
-
 /// A consumer of a Kafka cluster. Dropping it leaves the group and may block for that; [`close`](Self::close) does not.
 pub struct KafkaSource {
     consumer: Arc<BaseConsumer<Callbacks>>,
@@ -55,8 +52,8 @@ pub struct KafkaSource {
     revoked_told: bool,
     /// An offset is not there any more: it is to be seen which.
     recheck: bool,
-    /// What was warned of last, and when.
-    warned: Option<(Option<RDKafkaErrorCode>, Instant)>,
+    /// What was warned of last, since a message came.
+    warned: Option<RDKafkaErrorCode>,
 }
 
 impl std::fmt::Debug for KafkaSource {
@@ -348,6 +345,7 @@ impl KafkaSource {
     }
 
     fn take(&mut self, message: &BorrowedMessage<'_>) {
+        self.warned = None;
         let bytes = size_bytes(message) as u64;
         if self.assignment.take(message.topic(), message.partition(), message.offset(), bytes) {
             copy(message, &mut self.batch);
@@ -368,10 +366,9 @@ impl KafkaSource {
             // It is tried again by librdkafka, which says so each time.
             other => {
                 let code = other.rdkafka_error_code();
-                let is_news = self.warned.is_none_or(|(of, at)| of != code || at.elapsed() >= WARN_EVERY);
-                if is_news {
+                if self.warned.is_none() || self.warned != code {
                     tracing::warn!(error = %other, "{}", said());
-                    self.warned = Some((code, Instant::now()));
+                    self.warned = code;
                 }
             }
         }
