@@ -48,7 +48,7 @@ pub struct Pump<S> {
 enum Heard {
     Event(Event),
     Trouble(Error),
-    Landed(Outcome),
+    Landed(Box<Outcome>),
     Nothing,
     Stop,
 }
@@ -134,7 +134,7 @@ impl<S: Source> Pump<S> {
         tokio::select! {
             biased;
             () = stop => Ok(Heard::Stop),
-            outcome = self.feed.next(), if commits => Ok(outcome?.map_or(Heard::Nothing, Heard::Landed)),
+            outcome = self.feed.next(), if commits => Ok(outcome?.map_or(Heard::Nothing, |outcome| Heard::Landed(Box::new(outcome)))),
             event = self.source.next(), if asks => Ok(event.map_or_else(Heard::Trouble, Heard::Event)),
             () = self.clock.sleep(self.settings.look_every_ms) => Ok(Heard::Nothing),
         }
