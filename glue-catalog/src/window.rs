@@ -3,7 +3,7 @@
 //! Commits are told apart by the times at which they were requested, and a writer beside others may complete an earlier one later.
 //! So a sync notes which earlier writes were still pending, and the next one looks at them too.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use hudi_core::commit::{CommitMetadata, WriteOperation};
 use hudi_core::instant::{Action, Instant, InstantTime};
@@ -67,6 +67,13 @@ impl Touched {
         let written = commit.partition_to_write_stats.iter().filter(|(_, stats)| !stats.is_empty());
         for (path, _) in written {
             self.by_path.insert(path.clone(), true);
+        }
+    }
+
+    /// Of the partitions without data, these have some nevertheless: a write replaced some of their files, and left others.
+    pub fn keep(&mut self, with_data: &BTreeSet<String>) {
+        for (path, written) in &mut self.by_path {
+            *written = *written || with_data.contains(path);
         }
     }
 

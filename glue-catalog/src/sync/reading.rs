@@ -42,6 +42,10 @@ impl<'a> Reading<'a> {
             let commit = self.table.commit_metadata(instant).await;
             touched.add(&commit.map_err(|source| self.error(format!("commit {}", instant.time), source))?);
         }
+        if touched.dropped().next().is_some() {
+            // A commit names the files that it replaced, and not those that it left.
+            touched.keep(&*self.partitions().await?);
+        }
         let touched = Arc::new(touched);
         self.touched = Some((writes.to_vec(), Arc::clone(&touched)));
         Ok(touched)

@@ -93,6 +93,17 @@ impl FakeTable {
         self.complete(at_ms, Action::ReplaceCommit, commit);
     }
 
+    /// Some files of these partitions are replaced by none, others stay.
+    pub fn replace_some_files(&mut self, at_ms: i64, partitions: &[&str]) {
+        let replaced = partitions.iter().map(|path| ((*path).to_owned(), vec!["file".to_owned()])).collect();
+        let commit = CommitMetadata {
+            operation_type: WriteOperation::InsertOverwriteTable,
+            partition_to_replace_file_ids: Some(replaced),
+            ..CommitMetadata::default()
+        };
+        self.complete(at_ms, Action::ReplaceCommit, commit);
+    }
+
     /// A write begins and does not complete; [`Self::write`] at the same moment completes it.
     pub fn begin(&mut self, at_ms: i64) {
         self.instants.push(Instant::requested(InstantTime::from_millis(at_ms), Action::Commit).inflight());

@@ -290,6 +290,18 @@ async fn partitions_without_data_are_dropped_and_come_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_partition_of_which_some_files_are_replaced_stays() {
+    let world = World::new();
+    let mut table = orders();
+    table.write(1000, days(0..3));
+    world.sync(&table).await;
+    table.replace_some_files(2000, &["dt=day-00001"]);
+    world.sync(&table).await;
+    assert_eq!(world.values("orders"), ["day-00000", "day-00001", "day-00002"]);
+    assert_eq!(table.lists(), 2, "the commit alone does not tell");
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_a_process_knows_does_not_hide_what_another_dropped() {
     let world = World::new();
     let mut table = orders();
