@@ -73,5 +73,5 @@ pub use settings::{
     SourceWentBack, WriterSettings,
 };
 pub use store::{Encryption, RequestCounts, StoreSettings};
-pub use table::Table;
+pub use table::{Table, tables_below};
 pub use writer::TableWriter;

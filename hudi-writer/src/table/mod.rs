@@ -1,11 +1,13 @@
 //! One table as it stands: its properties, timeline, schema and files.
 
+mod below;
 mod create;
 mod gates;
 mod history;
 mod index;
 mod state;
 
+pub use below::tables_below;
 pub use state::Table;
 pub(crate) use state::{columns_of, read_properties, read_timeline};
 
