@@ -4,6 +4,7 @@ pub mod config;
 mod exit;
 mod feed;
 mod format;
+pub mod glue;
 #[cfg(feature = "lambda")]
 pub mod lambda;
 mod letters;

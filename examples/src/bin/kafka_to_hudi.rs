@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use clap::Parser;
 use examples::config::{Config, Duration, LogConfig, LogFormat, Told};
+use examples::glue::{Beside, beside, syncer};
 use examples::{Failure, Feed, Format, Pump, Watch, finish, serve};
 use hudi_writer::ingest::Ingest;
 use hudi_writer::{Clock, SystemClock};
@@ -139,14 +140,23 @@ async fn run(config: Config, told: Told, until_the_end: bool) -> Result<(), Fail
     let source = subscribe(&config, told.kafka).await?;
     let settings = examples::PumpSettings { until_the_end, ..told.pump };
     let pump = Pump::new(source, feed, told.router.into(), settings, Arc::clone(&clock), Arc::clone(&watch));
+    let (syncs, notes) = match syncer(config.glue.as_ref(), Arc::clone(&clock)).await? {
+        Some(syncer) => {
+            let (syncs, notes) = Beside::new(syncer, Arc::clone(&clock), Arc::clone(&watch));
+            (Some(syncs), Some(notes))
+        }
+        None => (None, None),
+    };
+    let pumped = beside(pump.noting(notes).run(to_end.first()), syncs, &*clock);
+    let for_answers = Arc::clone(&clock);
     let answers = async {
         match listener {
-            Some(listener) => serve(listener, watch, clock).await,
+            Some(listener) => serve(listener, watch, for_answers).await,
             None => std::future::pending().await,
         }
     };
     tokio::select! {
-        ended = pump.run(to_end.first()) => ended,
+        ended = pumped => ended,
         () = answers => Ok(()),
         () = at_once.second() => std::process::exit(INTERRUPTED),
     }

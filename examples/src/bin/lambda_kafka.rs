@@ -5,6 +5,7 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use examples::glue::syncer;
 use examples::lambda::{Handler, LambdaSettings, RuntimeApi};
 use examples::{Failure, finish};
 use hudi_writer::SystemClock;
@@ -26,7 +27,14 @@ async fn run() -> Result<(), Failure> {
     };
     let log = tracing_subscriber::fmt().with_max_level(settings.log).json().flatten_event(true);
     log.try_init().map_err(|error| Failure::failed(error.to_string()))?;
-    let mut handler = Handler::new(settings, Arc::new(SystemClock));
+    let syncer = match syncer(settings.glue.as_ref(), Arc::new(SystemClock)).await {
+        Ok(syncer) => syncer,
+        Err(failure) => {
+            api.cannot_begin(&failure).await?;
+            return Err(failure);
+        }
+    };
+    let mut handler = Handler::new(settings, Arc::new(SystemClock)).syncing(syncer);
     loop {
         let invocation = api.next().await?;
         let answer = handler.handle(&invocation).await;

@@ -30,6 +30,8 @@ pub struct Config {
     pub memory: MemoryConfig,
     /// What is done about what is wrong.
     pub errors: ErrorConfig,
+    /// Where Athena finds the tables. Default: nowhere.
+    pub glue: Option<GlueConfig>,
     /// What is told of how it goes.
     pub watch: WatchConfig,
     /// What is logged.
@@ -170,6 +172,34 @@ pub struct ErrorConfig {
     pub dead_letters_per_minute: Option<u32>,
     /// A table that cannot go on ends the program, in place of stopping alone.
     pub stop_with_a_table: bool,
+}
+
+/// Tables in AWS Glue.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct GlueConfig {
+    /// The database, with `{name}` and `{parent}` in it if there are to be several.
+    pub database: Option<String>,
+    /// What tables are called: `{name}` (default) as their properties say, `{parent}` the folder that they stand in.
+    pub table: Option<String>,
+    /// Makes the database where it is not there. Default: yes.
+    pub create_database: Option<bool>,
+    /// The catalog, an account's number. Default: the caller's own.
+    pub catalog_id: Option<String>,
+    /// Its region. Default: as found in the environment.
+    pub region: Option<String>,
+    /// Where the service is, if not at AWS.
+    pub endpoint: Option<String>,
+    /// A role to assume: that of another account, to write to its catalog.
+    pub role_arn: Option<String>,
+    /// What the role's owner asks to be told.
+    pub external_id: Option<String>,
+    /// Whether Athena reads with its newer Hudi connector. Default: as it stands in Glue.
+    pub native_connector: Option<bool>,
+    /// More parameters of every table.
+    pub parameters: BTreeMap<String, String>,
+    /// How long syncs of a table may fail before it is not well. Default 10 min.
+    pub max_failing: Option<Duration>,
 }
 
 /// What is told of how it goes.

@@ -54,6 +54,7 @@ impl Config {
     /// What is wrong, by its name in the file.
     pub fn told(&self) -> Result<Told, Failure> {
         let budget_bytes = self.memory.budget.map_or(512 << 20, |budget| budget.0);
+        self.check_glue()?;
         let router = self.router()?;
         for topic in &self.kafka.topics {
             router.route(topic)?;
@@ -98,6 +99,7 @@ impl Config {
         Limits {
             failing_ms: ms(self.watch.max_failing).unwrap_or(usual.failing_ms),
             freshness_ms: ms(self.watch.max_freshness),
+            unsynced_ms: ms(self.glue.as_ref().and_then(|glue| glue.max_failing)).unwrap_or(usual.unsynced_ms),
             ..usual
         }
     }

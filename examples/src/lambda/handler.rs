@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use futures::future::{Either, select};
 use futures::{StreamExt, stream};
-use hudi_writer::Clock;
+use hudi_writer::{Clock, Table};
 use kafka_source::TopicPartition;
 use kafka_source::lambda::{BatchResponse, KafkaEvent};
 use serde::Deserialize;
@@ -16,8 +16,10 @@ use super::batch::{Batch, Batches, Limits, Undone};
 use super::runtime::Invocation;
 use super::session::{Session, Stuck};
 use super::settings::LambdaSettings;
+use super::syncing::Syncing;
 use super::tally::Tally;
 use super::telling::{Told, tell};
+use crate::glue::Syncer;
 use crate::{Failure, OnBadMessage};
 
 /// What handles invocations, with what it keeps between them.
@@ -26,6 +28,7 @@ pub struct Handler {
     settings: LambdaSettings,
     clock: Arc<dyn Clock>,
     sessions: BTreeMap<String, Session>,
+    syncing: Option<Syncing>,
     invocations: u64,
 }
 
@@ -34,6 +37,8 @@ struct TableEnd {
     table: String,
     /// Where the next event goes on.
     session: Option<Session>,
+    /// As of its last commit.
+    seen: Option<Table>,
     done: Tally,
     undone: Vec<Undone>,
 }
@@ -41,7 +46,13 @@ struct TableEnd {
 impl Handler {
     /// Nothing is read or asked before the first event.
     pub fn new(settings: LambdaSettings, clock: Arc<dyn Clock>) -> Self {
-        Self { settings, clock, sessions: BTreeMap::new(), invocations: 0 }
+        Self { settings, clock, sessions: BTreeMap::new(), syncing: None, invocations: 0 }
+    }
+
+    /// Tells Glue what is committed.
+    #[must_use]
+    pub fn syncing(self, syncer: Option<Syncer>) -> Self {
+        Self { syncing: syncer.map(Syncing::new), ..self }
     }
 
     /// Commits what an event brings, and says so in a line of metrics. The answer to Lambda: all is done, or from where it is to be
@@ -79,10 +90,15 @@ impl Handler {
             .into_iter()
             .map(|(batch, session)| within(until_ms, clock, batch, commit_table(batch, session, settings, clock)));
         let ends: Vec<TableEnd> = stream::iter(commits).buffer_unordered(settings.concurrent_commits).collect().await;
+        let mut seen = vec![];
         for end in ends {
+            seen.extend(end.seen.map(|table| (end.table.clone(), table, end.done.instants.clone())));
             told.tables.push((end.table.clone(), end.done));
             undone.extend(end.undone);
             self.sessions.extend(end.session.map(|session| (end.table, session)));
+        }
+        if let Some(syncing) = &mut self.syncing {
+            told.glue = syncing.after(seen, until_ms, &*self.clock).await;
         }
         Ok(undone)
     }
@@ -120,8 +136,9 @@ async fn commit_table(
         };
         match session.commit(batch, &limits, settings).await {
             Ok(done) => {
+                let seen = session.table().cloned();
                 let (session, undone) = (Some(session).filter(Session::goes_on), limits.into_undone().collect());
-                return TableEnd { table: batch.table.clone(), session, done, undone };
+                return TableEnd { table: batch.table.clone(), session, seen, done, undone };
             }
             // Once more, without it and what follows it.
             Err(Stuck { at: Some(at), why }) if limits.lower(&at, &why.to_string()) => {}
@@ -146,7 +163,13 @@ async fn within(
 }
 
 fn nothing_done(batch: &Batch<'_>, reason: &str) -> TableEnd {
-    TableEnd { table: batch.table.clone(), session: None, done: Tally::default(), undone: batch.undone(reason) }
+    TableEnd {
+        table: batch.table.clone(),
+        session: None,
+        seen: None,
+        done: Tally::default(),
+        undone: batch.undone(reason),
+    }
 }
 
 /// What an event says of where it is from.

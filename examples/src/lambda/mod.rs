@@ -16,7 +16,7 @@
 //! The loop over Lambda's runtime API is our own: `lambda_runtime` would be ten more crates and 0.27 MB for what are three requests, and
 //! wants events that own their bytes.
 //!
-//! Reading order: `settings` (what is told, in variables), `batch` (an event by tables), `session` (one table), `handler` (one invocation),
+//! Reading order: `settings` (what is told, in variables), `batch` (an event by tables), `session` (one table), `handler` (one invocation), `syncing` (Glue),
 //! `tally` (what was done), `telling` (metrics), `runtime` (Lambda's API).
 
 mod batch;
@@ -24,6 +24,7 @@ mod handler;
 mod runtime;
 mod session;
 mod settings;
+mod syncing;
 mod tally;
 mod telling;
 

@@ -5,8 +5,8 @@
 use std::sync::Arc;
 
 use hudi_core::change::Origin;
-use hudi_writer::Clock;
 use hudi_writer::ingest::{Ended, Ingest, IngestSettings, TopicPartition, Triggers};
+use hudi_writer::{Clock, Table, TableWriter};
 use kafka_source::offsets::OnGap;
 
 use super::batch::{Batch, Holds, Limits, Part, Record, letter, origin};
@@ -76,6 +76,11 @@ impl Session {
     pub(super) fn goes_on(&self) -> bool {
         let ingest = self.feed.ingest();
         !ingest.all_stopped() && ingest.memory_bytes() == 0
+    }
+
+    /// The table, as of the last commit.
+    pub(super) fn table(&self) -> Option<&Table> {
+        self.feed.ingest().writer(&self.table).map(TableWriter::table)
     }
 
     fn committed_before(&self) -> u64 {

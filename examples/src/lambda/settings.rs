@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use kafka_source::lambda::Framing;
 use kafka_source::offsets::OnGap;
 
-use crate::config::{Config, Duration, Router, choice, nearest_of};
+use crate::config::{Config, Duration, GlueConfig, Router, choice, nearest_of};
 use crate::{Decoders, Failure, Format, OnBadMessage};
 
 /// Variables of other names are not ours.
@@ -32,6 +32,8 @@ pub struct LambdaSettings {
     pub framing: Framing,
     /// How many tables commit at a time.
     pub concurrent_commits: usize,
+    /// Where Athena finds the tables, if anywhere.
+    pub glue: Option<GlueConfig>,
     /// Where CloudWatch keeps the metrics.
     pub namespace: String,
     /// The function's name.
@@ -58,7 +60,7 @@ type Put = fn(&mut Said, &str) -> Result<(), String>;
 /// A variable: its name, what it is called in a file, and how it is noted.
 type Variable = (&'static str, &'static str, Put);
 
-const VARIABLES: [Variable; 36] = [
+const VARIABLES: [Variable; 38] = [
     ("HUDI_CONFIG", "config", |_, _| Ok(())),
     ("HUDI_TABLES", "tables.url", |said, text| put(&mut said.config.tables.url, text)),
     ("HUDI_FORMAT", "format", |said, text| said.format(text)),
@@ -130,6 +132,10 @@ const VARIABLES: [Variable; 36] = [
         let above_0 = number(text).ok().filter(|tables: &usize| *tables > 0);
         above_0.map(|tables| said.concurrent_commits = tables).ok_or_else(|| "want a whole number above 0".to_owned())
     }),
+    ("HUDI_GLUE_DATABASE", "glue.database", |said, text| {
+        put(&mut said.config.glue.get_or_insert_default().database, text)
+    }),
+    ("HUDI_GLUE_TABLE", "glue.table", |said, text| put(&mut said.config.glue.get_or_insert_default().table, text)),
     ("HUDI_METRICS_NAMESPACE", "namespace", |said, text| {
         text.clone_into(&mut said.namespace);
         Ok(())
@@ -194,6 +200,7 @@ impl Said {
     fn settings(self, function: String) -> Result<LambdaSettings, Failure> {
         let config = &self.config;
         refuse_what_says_nothing(config)?;
+        config.check_glue()?;
         let mut decoders = config.decoders()?;
         if let Some(registry) = &config.registry {
             decoders.schemas = registry.schemas()?;
@@ -218,6 +225,7 @@ impl Said {
             deadline_margin_ms: self.deadline_margin.ms,
             framing: choice("framing", self.framing.as_deref(), &FRAMING)?,
             concurrent_commits: self.concurrent_commits,
+            glue: self.config.glue,
             namespace: self.namespace,
             function,
             log: log_level(self.log.as_deref())?,
@@ -246,6 +254,7 @@ fn refuse_what_says_nothing(config: &Config) -> Result<(), Failure> {
         ("kafka", config.kafka != Default::default()),
         ("commit", config.commit != Default::default() || commits.any(|commit| commit.is_some())),
         ("memory", config.memory != Default::default()),
+        ("glue.max_failing", config.glue.as_ref().is_some_and(|glue| glue.max_failing.is_some())),
         ("watch", config.watch != Default::default()),
         ("log", config.log != Default::default()),
         ("errors.stop_with_a_table", config.errors.stop_with_a_table),

@@ -1,5 +1,6 @@
 //! [`Tally`]: what was done in an invocation, summed over tables.
 
+use hudi_core::instant::InstantTime;
 use hudi_writer::Error;
 use hudi_writer::ingest::{Ended, Outcome, Unfounded};
 use serde::Serialize;
@@ -30,6 +31,9 @@ pub(super) struct Tally {
     /// When the source committed the oldest of the changes.
     #[serde(skip)]
     pub(super) oldest_source_ms: Option<i64>,
+    /// Of the commits.
+    #[serde(skip)]
+    pub(super) instants: Vec<InstantTime>,
 }
 
 impl Tally {
@@ -46,6 +50,7 @@ impl Tally {
         self.file_bytes += other.file_bytes;
         let both = self.oldest_source_ms.into_iter().chain(other.oldest_source_ms);
         self.oldest_source_ms = both.min();
+        self.instants.extend(&other.instants);
     }
 
     /// Adds what a turn of a table came to.
@@ -64,6 +69,7 @@ impl Tally {
                     dead_letters: committed.dead_letters,
                     file_bytes: committed.bytes,
                     oldest_source_ms: outcome.carried.oldest_source_ms,
+                    instants: vec![committed.instant],
                     ..Self::default()
                 });
                 Ok(())

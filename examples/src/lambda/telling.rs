@@ -6,6 +6,7 @@ use std::io::Write;
 use serde::Serialize;
 
 use super::settings::LambdaSettings;
+use super::syncing::Synced;
 use super::tally::Tally;
 
 /// What is told of an invocation.
@@ -18,14 +19,15 @@ pub(super) struct Told<'a> {
     pub(super) tables: Vec<(String, Tally)>,
     /// Partitions of which something is to be sent again.
     pub(super) undone: usize,
+    pub(super) glue: Synced,
     pub(super) is_failed: bool,
     pub(super) duration_ms: i64,
 }
 
 impl<'a> Told<'a> {
     pub(super) fn new(request_id: &'a str, is_first: bool) -> Self {
-        let (tables, is_failed) = (vec![], false);
-        Self { request_id, is_first, records: 0, record_bytes: 0, tables, undone: 0, is_failed, duration_ms: 0 }
+        let (tables, glue, is_failed) = (vec![], Synced::default(), false);
+        Self { request_id, is_first, records: 0, record_bytes: 0, tables, undone: 0, glue, is_failed, duration_ms: 0 }
     }
 }
 
@@ -101,6 +103,8 @@ fn measured(told: &Told<'_>, now_ms: i64) -> Vec<(&'static str, &'static str, f6
         count("CommittedBefore", sum.committed_before),
         count("GapOffsets", sum.gap_offsets),
         count("PartitionsUndone", told.undone as u64),
+        count("GlueSyncs", told.glue.syncs),
+        count("GlueSyncFailures", told.glue.failures),
         count("Failed", told.is_failed.into()),
         count("ColdStarts", told.is_first.into()),
         ("Duration", "Milliseconds", told.duration_ms as f64),

@@ -12,6 +12,7 @@ use kafka_source::{Error, Event, Messages, TopicPartition};
 use super::later::Later;
 use super::settings::{PumpSettings, Routes};
 use super::source::Source;
+use crate::glue::Notes;
 use crate::watch::{Standing, Watch};
 use crate::{Failure, Fed, Feed};
 
@@ -26,6 +27,8 @@ pub struct Pump<S> {
     pub(super) settings: PumpSettings,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) watch: Arc<Watch>,
+    /// Who syncs what is committed.
+    notes: Option<Notes>,
     pub(super) later: Later,
     /// Tables that could not be opened when their partitions began.
     pub(super) unopened: BTreeSet<Arc<str>>,
@@ -71,6 +74,7 @@ impl<S: Source> Pump<S> {
             settings,
             clock,
             watch,
+            notes: None,
             later: Later::default(),
             unopened: BTreeSet::new(),
             astray: BTreeMap::new(),
@@ -88,6 +92,12 @@ impl<S: Source> Pump<S> {
     #[must_use]
     pub fn with(self, settings: PumpSettings) -> Self {
         Self { settings, ..self }
+    }
+
+    /// Tells somebody of each table that is opened or committed.
+    #[must_use]
+    pub fn noting(self, notes: Option<Notes>) -> Self {
+        Self { notes, ..self }
     }
 
     /// Pumps until `stop` is ready, or cannot go on; then commits what is held, and leaves the group.
@@ -246,7 +256,7 @@ impl<S: Source> Pump<S> {
     }
 
     pub(super) fn land(&mut self, outcome: &Outcome) -> Result<(), Failure> {
-        self.watch.landed(outcome, self.clock.now_ms());
+        self.note(outcome);
         let Outcome { table, ended, .. } = outcome;
         match ended {
             Ended::Committed { committed, .. } => {
@@ -270,6 +280,15 @@ impl<S: Source> Pump<S> {
         }
         self.looked_ms = 0;
         Ok(())
+    }
+
+    /// Tells of a turn's end whoever wants to know.
+    fn note(&self, outcome: &Outcome) {
+        self.watch.landed(outcome, self.clock.now_ms());
+        let writer = self.feed.ingest().writer(&outcome.table);
+        if let (Some(notes), Some(writer)) = (&self.notes, writer) {
+            notes.landed(&outcome.table, &outcome.ended, writer.table());
+        }
     }
 
     /// A table cannot go on. The others do, if there are any, and if that is wanted.
@@ -334,7 +353,7 @@ impl<S: Source> Pump<S> {
                 () = self.clock.sleep(self.settings.look_every_ms) => None,
             };
             if let Some(outcome) = landed {
-                self.watch.landed(&outcome, self.clock.now_ms());
+                self.note(&outcome);
                 if let Ended::Failed { error, .. } = &outcome.ended {
                     let (table, error) = (&outcome.table, error.told());
                     tracing::error!(%table, error, "not committed: its messages stay at the broker");

@@ -11,6 +11,7 @@ use kafka_source::Lag;
 use super::exposition::{Exposition, Sample};
 use super::health::{Failing, Limits, complaints};
 use super::histogram::Histogram;
+use super::syncs::Syncs;
 
 /// How the loop stands.
 #[derive(Debug, Clone, Default)]
@@ -36,6 +37,7 @@ pub struct Watch {
     messages_lost: AtomicU64,
     told_ms: AtomicI64,
     times: Mutex<Times>,
+    syncs: Mutex<Syncs>,
     board: Mutex<Board>,
 }
 
@@ -67,6 +69,7 @@ impl Watch {
             messages_lost: AtomicU64::new(0),
             told_ms: AtomicI64::new(now_ms),
             times: Mutex::default(),
+            syncs: Mutex::default(),
             board: Mutex::default(),
         }
     }
@@ -99,12 +102,23 @@ impl Watch {
         }
     }
 
+    /// Glue says what a table says.
+    pub(crate) fn synced(&self, table: &Arc<str>) {
+        lock(&self.syncs).succeeded(table);
+    }
+
+    /// A sync of a table to Glue failed.
+    pub(crate) fn sync_failed(&self, table: &Arc<str>, reason: &str, now_ms: i64) {
+        lock(&self.syncs).failed(table, reason, now_ms);
+    }
+
     /// Puts up how it stands.
     pub fn publish(&self, standing: &Standing) {
         self.told_ms.store(standing.now_ms, Ordering::Relaxed);
         let mut board = lock(&self.board);
         board.complaints = complaints(&standing.tables, &mut board.failing, &self.limits, standing.now_ms);
         board.complaints.extend(standing.troubles.iter().cloned());
+        board.complaints.extend(lock(&self.syncs).complaints(self.limits.unsynced_ms, standing.now_ms));
         board.text = self.exposition(standing, board.complaints.is_empty());
     }
 
@@ -140,6 +154,7 @@ impl Watch {
         tables(&mut of, standing);
         lags(&mut of, &standing.lag);
         self.times(&mut of);
+        lock(&self.syncs).expose(&mut of, standing.now_ms);
         of.into_text()
     }
 

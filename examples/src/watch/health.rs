@@ -15,11 +15,13 @@ pub struct Limits {
     pub freshness_ms: Option<i64>,
     /// After how long without a word from the loop it counts as stuck, in milliseconds. Default 120,000.
     pub silence_ms: i64,
+    /// How long syncs of a table to Glue may fail, in milliseconds. Default 600,000.
+    pub unsynced_ms: i64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { failing_ms: 60_000, freshness_ms: None, silence_ms: 120_000 }
+        Self { failing_ms: 60_000, freshness_ms: None, silence_ms: 120_000, unsynced_ms: 600_000 }
     }
 }
 

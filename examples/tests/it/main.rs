@@ -11,6 +11,8 @@ mod formats;
 #[cfg(feature = "lambda")]
 mod function;
 #[cfg(test)]
+mod glue;
+#[cfg(test)]
 #[cfg(feature = "lambda")]
 mod lambda;
 #[cfg(test)]
