@@ -2,7 +2,6 @@
 //!
 //! The last line tells what was done, as JSON. Where nothing changed nothing is written.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -84,24 +83,28 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
     let syncer = syncer.with(targets);
     let tables = arguments.tables.find().await?;
     syncer.verify_distinct(&tables).await?;
-    let mut summary = SyncSummary::default();
-    let mut failures = BTreeMap::new();
+    let (mut summary, mut failures) = (SyncSummary::default(), vec![]);
     for table in &tables {
         if let Err(failure) = one(&syncer, table, arguments.dry_run, &mut summary).await {
-            eprintln!("{table}: {failure}");
-            failures.insert(table, failure);
+            failures.push((table, failure));
         }
     }
     summary.failed = failures.len();
-    println!("{}", serde_json::to_string(&summary).map_err(|error| Failure::failed(error.to_string()))?);
-    match failures.pop_first() {
-        None => Ok(()),
-        Some((_, failure)) if tables.len() == 1 => Err(failure),
-        Some((table, failure)) => Err(Failure::failed(format!(
-            "{} of {} tables; the first, {table}: {failure}",
-            failures.len() + 1,
-            tables.len()
-        ))),
+    if arguments.tables.below.is_some() || failures.is_empty() {
+        println!("{}", serde_json::to_string(&summary).map_err(|error| Failure::failed(error.to_string()))?);
+    }
+    failed(failures)
+}
+
+/// The only failure; or one that tells of all.
+fn failed(mut failures: Vec<(&String, Failure)>) -> Result<(), Failure> {
+    match failures.len() {
+        0 => Ok(()),
+        1 => Err(failures.swap_remove(0).1),
+        _ => {
+            let text = |(table, failure): &(&String, Failure)| format!("{table}: {failure}");
+            Err(Failure::failed(failures.iter().map(text).collect::<Vec<_>>().join("; ")))
+        }
     }
 }
 

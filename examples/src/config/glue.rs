@@ -42,9 +42,20 @@ impl Config {
     /// # Errors
     /// What is wrong, by its name in the file; and where this program was built without what it takes.
     pub(crate) fn check_glue(&self) -> Result<(), Failure> {
-        match &self.glue {
-            Some(_) if !cfg!(feature = "glue") => Err(without_glue()),
-            of => of.as_ref().map_or(Ok(()), |of| of.targets().map(drop)),
+        let Some(glue) = &self.glue else { return Ok(()) };
+        if !cfg!(feature = "glue") {
+            return Err(without_glue());
+        }
+        self.verify_places()?;
+        glue.targets().map(drop)
+    }
+
+    fn verify_places(&self) -> Result<(), Failure> {
+        let mut urls = self.overrides.iter().chain([&self.tables]).filter_map(|table| table.url.as_deref());
+        let is_in_s3 = |url: &&str| ["s3://", "s3a://", "s3n://"].iter().any(|scheme| url.starts_with(scheme));
+        match urls.find(|url| !is_in_s3(url)) {
+            Some(url) => Err(Failure::usage(format!("glue: {url} is nothing to Athena, which reads s3:// only"))),
+            None => Ok(()),
         }
     }
 }
@@ -77,5 +88,14 @@ mod tests {
         Config::default().check_glue().unwrap();
         let said = Config { glue: Some(GlueConfig::default()), ..Config::default() };
         assert!(said.check_glue().unwrap_err().to_string().starts_with("glue"));
+    }
+
+    #[test]
+    fn tables_that_athena_cannot_read_are_refused() {
+        let places =
+            |text: &str| Config::parse(text, &|_| None).unwrap().verify_places().map_err(|told| told.to_string());
+        assert_eq!(places("[tables]\nurl = \"s3://lake/{table}\""), Ok(()));
+        let told = places("[tables]\nurl = \"s3://lake/{table}\"\n[[override]]\ntopics = [\"t\"]\nurl = \"/lake/t\"");
+        assert!(told.unwrap_err().contains("/lake/t is nothing to Athena"));
     }
 }

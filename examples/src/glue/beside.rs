@@ -111,7 +111,8 @@ impl Beside {
                     None => is_over = true,
                 },
                 Some(end) = jobs.next(), if !jobs.is_empty() => lanes.ended(end),
-                () = clock.sleep(wait_ms), if !is_over => {}
+                // With all hands full nothing begins before one is free.
+                () = clock.sleep(wait_ms), if !is_over && jobs.len() < CONCURRENT => {}
             }
         }
     }

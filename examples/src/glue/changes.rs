@@ -54,7 +54,12 @@ impl Changes {
     }
 
     fn look_at(&mut self, commit: &CommitMetadata) {
-        let replaces = commit.partition_to_replace_file_ids.as_ref().is_some_and(|replaced| !replaced.is_empty());
+        if commit.partition_to_replace_file_ids.as_ref().is_some_and(|replaced| !replaced.is_empty()) {
+            // What is gone may come back.
+            self.partitions.clear();
+            self.written.clear();
+            self.is_synced = false;
+        }
         for (partition, stats) in &commit.partition_to_write_stats {
             // Whoever writes a new version of a file found a partition there.
             let was_there = stats.iter().any(|stat| stat.prev_commit.as_deref().is_some_and(is_instant));
@@ -64,11 +69,6 @@ impl Changes {
             if self.partitions.len() + self.written.len() < MAX_PARTITIONS {
                 self.written.insert(partition.clone());
             }
-        }
-        if replaces {
-            // What is gone may come back.
-            self.partitions.clear();
-            self.is_synced = false;
         }
     }
 

@@ -23,10 +23,8 @@ use hudi_writer::{Clock, Index, NewTable, SystemClock, Table, TableWriter};
 use kafka_source::CapturedRecord;
 
 use crate::script::{Script, place};
-use crate::shop::{TOPIC, delete, envelope, item, record, schema, upsert};
+use crate::shop::{TOPIC, envelope, item, key, record, schema, upsert};
 
-/// So much quicker than the machine's.
-const QUICKER: i64 = 200;
 /// Longer than anything takes here.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -34,17 +32,19 @@ const PATIENCE: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 struct Quick {
     began_ms: i64,
+    /// So many times as quick.
+    times: i64,
 }
 
 impl Quick {
-    fn new() -> Arc<Self> {
-        Arc::new(Self { began_ms: SystemClock.now_ms() })
+    fn new(times: i64) -> Arc<Self> {
+        Arc::new(Self { began_ms: SystemClock.now_ms(), times })
     }
 }
 
 impl Clock for Quick {
     fn now_ms(&self) -> i64 {
-        self.began_ms + (SystemClock.now_ms() - self.began_ms) * QUICKER
+        self.began_ms + (SystemClock.now_ms() - self.began_ms) * self.times
     }
 
     fn unique_id(&self) -> u128 {
@@ -52,7 +52,7 @@ impl Clock for Quick {
     }
 
     fn sleep(&self, ms: i64) -> BoxFuture<'static, ()> {
-        let real = Duration::from_micros((ms.max(0) * 1000 / QUICKER).unsigned_abs());
+        let real = Duration::from_micros((ms.max(0) * 1000 / self.times).unsigned_abs());
         async move { tokio::time::sleep(real).await }.boxed()
     }
 }
@@ -80,7 +80,12 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let clock = Quick::new();
+        Self::quick(1)
+    }
+
+    /// Where time goes so many times as quick.
+    fn quick(times: i64) -> Self {
+        let clock = Quick::new(times);
         let glue = Arc::new(FakeGlue::new(Arc::clone(&clock) as _));
         Self { folder: tempfile::tempdir().unwrap(), clock, glue }
     }
@@ -109,9 +114,9 @@ fn id(name: &str) -> TableId {
     TableId { catalog_id: None, database: "shop".to_owned(), name: name.to_owned() }
 }
 
-/// A table of items by their names.
+/// A table of items by their names, with so many buckets that hardly two keys meet in one.
 fn by_name() -> NewTable {
-    let mut table = NewTable::new("items", ["id"]).partition_by(["name"]).index(Index::Bucket(2.try_into().unwrap()));
+    let mut table = NewTable::new("items", ["id"]).partition_by(["name"]).index(Index::Bucket(64.try_into().unwrap()));
     table.partition_immutable = true;
     table
 }
@@ -172,19 +177,18 @@ async fn glue_says_of_a_table_what_the_table_says() {
 async fn a_truncate_takes_a_partition_out_of_glue_only_if_nothing_is_left_in_it() {
     let world = World::new();
     let (at, syncer) = (world.at("items"), world.syncer());
-    // Keys of one partition in both buckets: the older ones go.
-    let old = (1..=8).map(|id| insert(id, id, "mixed"));
-    let all: Vec<_> = old.chain([insert(9, 9, "old")]).chain((20..=21).map(|at| insert(at, at, "mixed"))).collect();
-    commit(&at, &by_name(), &all[..9]).await;
+    let old = [insert(1, 1, "mixed"), insert(2, 2, "mixed"), insert(3, 3, "old")];
+    commit(&at, &by_name(), &old).await;
     syncer.sync(&at).await.unwrap();
-    let newer = CapturedRecord { partition: 1, offset: 0, ..all[9].clone() };
-    commit(&at, &by_name(), &[newer]).await;
+    // Later than the truncate, and read before it.
+    commit(&at, &by_name(), &[CapturedRecord { partition: 1, offset: 0, ..insert(20, 20, "mixed") }]).await;
     let truncate = record(10, None::<&str>, Some(envelope(10, "\"t\"", "null", "null")));
     commit(&at, &by_name(), &[truncate]).await;
     let table = Table::open(&at).await.unwrap();
     let last = *table.timeline().completed_writes().next_back().unwrap();
-    let replaced = table.commit_metadata(&last).await.unwrap().partition_to_replace_file_ids.unwrap();
-    assert!(replaced.contains_key("name=mixed") && replaced.contains_key("name=old"), "{replaced:?}");
+    let last = table.commit_metadata(&last).await.unwrap();
+    let replaced: Vec<String> = last.partition_to_replace_file_ids.unwrap().into_keys().collect();
+    assert_eq!((replaced, last.partition_to_write_stats.len()), (vec!["name=mixed".into(), "name=old".into()], 0));
     let report = &syncer.sync(&at).await.unwrap()[0];
     assert_eq!((report.dropped, world.partitions("items")), (1, vec!["mixed".to_owned()]));
 }
@@ -248,7 +252,7 @@ async fn only_new_partitions_dropped_ones_and_columns_are_anything_to_glue() {
         ("another partition", insert(2, 2, "b")),
         ("a row more of it", insert(3, 3, "b")),
         ("and one more", insert(4, 4, "b")),
-        ("a delete", delete(5, 1)),
+        ("a delete", record(5, Some(key(1)), Some(envelope(5, "\"d\"", &item(1, "a", 2), "null")))),
         ("a truncate", record(6, None::<&str>, Some(envelope(6, "\"t\"", "null", "null")))),
         ("a partition that comes back", insert(7, 5, "b")),
     ];
@@ -290,10 +294,11 @@ struct Pumped {
 }
 
 impl Pumped {
-    fn new() -> Self {
-        let limits = Limits { unsynced_ms: 0, ..Limits::default() };
+    /// Where time goes so many times as quick.
+    fn quick(times: i64) -> Self {
+        let limits = Limits { unsynced_ms: 0, silence_ms: i64::MAX, ..Limits::default() };
         let watch = Arc::new(Watch::new(limits, SystemClock.now_ms()));
-        Self { world: World::new(), script: Script::default(), watch }
+        Self { world: World::quick(times), script: Script::default(), watch }
     }
 
     /// Until something holds, and then to the end.
@@ -310,11 +315,19 @@ impl Pumped {
             let template = TableTemplate::new(TableWriter::builder(&at), by_name());
             Ok(Route { table: at.clone(), template })
         };
-        let settings = PumpSettings { look_every_ms: 2, tell_every_ms: 5, rest_ms: 5, ..PumpSettings::default() };
-        let watch = Arc::clone(&self.watch);
-        let pump =
-            Pump::new(self.script.clone(), feed, Box::new(routes), settings, Arc::new(SystemClock), Arc::clone(&watch));
-        let (syncs, notes) = Beside::new(self.world.syncer(), Arc::clone(&self.world.clock) as _, watch);
+        let times = self.world.clock.times;
+        let settings =
+            PumpSettings { look_every_ms: 2 * times, tell_every_ms: 5 * times, rest_ms: 5, ..PumpSettings::default() };
+        let (watch, clock) = (Arc::clone(&self.watch), Arc::clone(&self.world.clock));
+        let pump = Pump::new(
+            self.script.clone(),
+            feed,
+            Box::new(routes),
+            settings,
+            Arc::clone(&clock) as _,
+            Arc::clone(&watch),
+        );
+        let (syncs, notes) = Beside::new(self.world.syncer(), clock as _, watch);
         let stop = async {
             while !holds().await {
                 tokio::time::sleep(Duration::from_millis(5)).await;
@@ -322,6 +335,12 @@ impl Pumped {
         };
         let pumped = beside(pump.noting(Some(notes)).run(stop), Some(syncs), &*self.world.clock);
         tokio::time::timeout(PATIENCE, pumped).await.unwrap().unwrap();
+    }
+
+    /// Another process is to go on.
+    fn begins_again(&mut self) {
+        self.script = self.script.another();
+        self.script.assign(&[place(TOPIC, 0)]);
     }
 
     fn produce(&self, records: impl IntoIterator<Item = CapturedRecord>) {
@@ -341,25 +360,21 @@ impl Pumped {
 
 #[tokio::test]
 async fn what_a_pump_commits_is_in_glue_when_it_has_ended() {
-    let pumped = Pumped::new();
+    let mut pumped = Pumped::quick(1);
     pumped.produce([insert(0, 1, "a"), insert(1, 2, "b")]);
     pumped.script.assign(&[place(TOPIC, 0)]);
     pumped.until(async || pumped.is_committed(2)).await;
     assert_eq!(pumped.world.partitions("items"), ["a", "b"]);
-    // The next process: the start is synced, then what is new; and nothing for what is not.
-    pumped.world.glue.forget_calls();
-    pumped.produce([upsert(2, 'u', 1, &item(1, "a", 7))]);
-    pumped.until(async || pumped.is_committed(3)).await;
-    let calls = pumped.world.glue.calls();
-    assert_eq!(pumped.world.glue.writes(), 0, "{calls:?}");
-    pumped.produce([insert(3, 3, "c")]);
+    // Another process goes on: what it finds and what it adds.
+    pumped.begins_again();
+    pumped.produce([upsert(2, 'u', 1, &item(1, "a", 7)), insert(3, 3, "c")]);
     pumped.until(async || pumped.is_committed(4)).await;
     assert_eq!(pumped.world.partitions("items"), ["a", "b", "c"]);
 }
 
 #[tokio::test]
 async fn a_sync_that_fails_is_told_of_and_made_good_and_fails_no_commit() {
-    let pumped = Pumped::new();
+    let pumped = Pumped::quick(100);
     let denied =
         |times| Fault::Fails { operation: "GetTable", code: "AccessDeniedException", times, carried_out: false };
     pumped.world.glue.add_fault(denied(2));
@@ -368,7 +383,7 @@ async fn a_sync_that_fails_is_told_of_and_made_good_and_fails_no_commit() {
     let seen = std::cell::Cell::new(false);
     pumped
         .until(async || {
-            let complaints = pumped.watch.complaints(SystemClock.now_ms()).join(", ");
+            let complaints = pumped.watch.complaints(Clock::now_ms(&*pumped.world.clock)).join(", ");
             if complaints.contains("has not been synced to Glue for") {
                 assert!(complaints.contains("AccessDeniedException") && pumped.is_committed(1), "{complaints}");
                 seen.set(true);
@@ -377,13 +392,13 @@ async fn a_sync_that_fails_is_told_of_and_made_good_and_fails_no_commit() {
         })
         .await;
     assert_eq!((pumped.metric("cdc_glue_sync_failures_total"), pumped.metric("cdc_glue_failing_seconds")), (2.0, 0.0));
-    assert_eq!((pumped.watch.complaints(SystemClock.now_ms()), seen.get()), (vec![], true));
+    assert_eq!((pumped.watch.complaints(Clock::now_ms(&*pumped.world.clock)), seen.get()), (vec![], true));
     assert_eq!(pumped.world.partitions("items"), ["a"]);
 }
 
 #[tokio::test]
 async fn a_glue_that_does_not_answer_holds_up_no_commit_and_no_end() {
-    let pumped = Pumped::new();
+    let pumped = Pumped::quick(100);
     let limits = glue_catalog::testing::Limits { latency_ms: 1_000_000_000, ..Default::default() };
     pumped.world.glue.set_limits(limits);
     pumped.script.assign(&[place(TOPIC, 0)]);
@@ -466,5 +481,95 @@ mod function {
         called.world.glue.set_limits(limits(0));
         called.call(&[upsert(2, 'u', 1, &item(1, "a", 6))]).await;
         assert_eq!(called.world.partitions("items"), ["a"]);
+    }
+}
+
+#[cfg(feature = "glue")]
+mod program {
+    //! `glue_sync` as a user runs it.
+
+    use std::io::{Read, Write};
+    use std::process::Command;
+
+    use glue_catalog::aws::{ClientSettings, GlueClient};
+    use glue_catalog::catalog::{Catalog, PageRequest};
+    use glue_catalog::model::Table;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[track_caller]
+    fn check_refused(arguments: &[&str], message: &str) {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_glue_sync"));
+        let program = program.args(arguments).env("AWS_REGION", "us-east-1").env("AWS_EC2_METADATA_DISABLED", "true");
+        let output = program.output().unwrap();
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(2) && told.starts_with("error: "), "{:?}: {told}", output.status);
+        assert!(told.contains(message) && output.stdout.is_empty(), "{message}: {told}");
+    }
+
+    #[tokio::test]
+    async fn glue_sync_refuses_what_cannot_be_before_it_asks_anybody() {
+        let world = World::new();
+        let at = world.at("public/items");
+        commit(&at, &plain(), &[insert(0, 1, "a")]).await;
+        check_refused(&["--database", "shop"], "--below");
+        check_refused(&["--table", &at], "glue.database");
+        check_refused(&["--table", &at, "--database", "shop", "--name", "{schema}"], "glue.table");
+        // Nothing but S3 is anything to Athena.
+        check_refused(&["--table", &at, "--database", "shop"], "s3://BUCKET/PREFIX");
+        check_refused(&["--table", &at, "--database", "shop", "--dry-run"], "s3://BUCKET/PREFIX");
+        let config = world.at("pipeline.toml");
+        std::fs::write(&config, "[glue]\ndatabas = \"shop\"").unwrap();
+        check_refused(&["--table", &at, "--config", &config], "did you mean `database`?");
+    }
+
+    /// What it prints; the last line is JSON.
+    fn sync(arguments: &[&str]) -> (String, Value) {
+        let output = Command::new(env!("CARGO_BIN_EXE_glue_sync")).args(arguments).output().unwrap();
+        let (out, told) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success() && told.is_empty(), "{:?}: {out}{told}", output.status);
+        let last = serde_json::from_str(out.lines().last().unwrap()).unwrap();
+        (out, last)
+    }
+
+    async fn in_glue(client: &GlueClient, name: &str) -> (Table, Vec<String>) {
+        let table = client.get_table(&id(name)).await.unwrap().unwrap();
+        let page = client.get_partitions(&id(name), &PageRequest::default()).await.unwrap();
+        (table, page.partitions.into_iter().map(|partition| partition.storage.location.unwrap()).collect())
+    }
+
+    /// At `s3://`, where `HUDI_TEST_S3` names a server of S3 and Glue that the AWS variables lead to.
+    #[tokio::test]
+    async fn all_tables_below_a_place_are_in_glue_when_synced_at_s3() {
+        let Ok(url) = std::env::var("HUDI_TEST_S3") else {
+            println!("SKIPPED: no HUDI_TEST_S3; run it by .ci/peers/s3.sh");
+            return;
+        };
+        let address = url.strip_prefix("http://").unwrap();
+        let mut stream = std::net::TcpStream::connect(address).unwrap();
+        let head = format!("PUT /lake HTTP/1.1\r\nHost: {address}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+        stream.write_all(head.as_bytes()).unwrap();
+        stream.read_to_string(&mut String::new()).unwrap();
+        let tables = ["s3://lake/deep/public/items", "s3://lake/deep/crm/items"];
+        commit(tables[0], &by_name(), &[insert(0, 1, "a b"), insert(1, 2, "c/d")]).await;
+        commit(tables[1], &plain(), &[insert(0, 1, "a")]).await;
+        let options = ["--below", "s3://lake/deep", "--database", "shop", "--name", "{parent}_{name}"];
+        let (out, last) = sync(&[&options[..], &["--dry-run"]].concat());
+        assert!(out.contains("shop.public_items:\n  create table at s3://lake/deep/public/items"), "{out}");
+        assert_eq!((&last["changed"], &last["added"]), (&json!(2), &json!(2)));
+        let client = GlueClient::new(&ClientSettings::default()).await;
+        assert!(client.get_table(&id("public_items")).await.unwrap().is_none(), "it was dry");
+        let (_, last) = sync(&options);
+        assert_eq!((&last["changed"], &last["added"], &last["failed"]), (&json!(2), &json!(2), &json!(0)));
+        let (table, places) = in_glue(&client, "public_items").await;
+        assert_eq!(table.parameters["last_commit_time_sync"], newest(tables[0]).await.to_string());
+        assert_eq!(places, ["s3://lake/deep/public/items/name=a b", "s3://lake/deep/public/items/name=c%2Fd"]);
+        assert_eq!(in_glue(&client, "crm_items").await.0.storage.location.as_deref(), Some(tables[1]));
+        let (_, last) = sync(&options);
+        assert_eq!((&last["changed"], &last["unchanged"]), (&json!(0), &json!(2)));
+        commit(tables[0], &by_name(), &[insert(2, 3, "e")]).await;
+        let (_, last) = sync(&["--table", tables[0], "--database", "shop", "--name", "{parent}_{name}"]);
+        assert_eq!((&last["changed"], &last["added"]), (&json!(1), &json!(1)));
     }
 }
