@@ -16,7 +16,7 @@ use hudi_core::change::{ChangeBatch, Op, OrderKind, columns};
 use hudi_core::checkpoint::Epochs;
 use hudi_core::merge::{OrderValue, Orders};
 
-use crate::changes::{ChangeSet, OriginRun, Origins, OtherKeys};
+use crate::changes::{ChangeSet, OriginRun, Origins, OtherKeys, filtered_bits, filtered_text};
 use crate::error::{Error, Result};
 use crate::fit::fit;
 use crate::orders::{stored_orders, with_epochs};
@@ -258,31 +258,19 @@ impl Part {
         }
         let failed = || Error::columns("filter", "changes");
         let keep = |array: &dyn Array| filter(array, holds).map_err(failed());
-        let mask = |mask: &BooleanBuffer| -> BooleanBuffer {
-            mask.iter().zip(holds.values()).filter(|(_, holds)| *holds).map(|(mask, _)| mask).collect()
-        };
-        let kept = (0..holds.len()).filter(|row| holds.value(*row));
+        let bits = |mask: &BooleanBuffer| filtered_bits(mask, holds.values());
         Ok(Self {
             source: self.source,
             run: self.run,
             rows: filter_record_batch(&self.rows, holds).map_err(failed())?,
-            unsent: self.unsent.iter().map(|unsent| unsent.as_ref().map(mask).filter(any)).collect(),
-            ops: kept.clone().map(|row| self.ops[row]).collect(),
+            unsent: self.unsent.iter().map(|unsent| unsent.as_ref().map(bits).filter(any)).collect(),
+            ops: holds.values().set_indices().map(|row| self.ops[row]).collect(),
             orders: keep(&self.orders)?,
             source_ts_ms: downcast(keep(&self.source_ts_ms)?)?,
-            keys: downcast(keep(&self.keys)?)?,
-            partitions: downcast(keep(&self.partitions)?)?,
-            others: match self.others {
-                Some(OtherKeys { keys, partitions }) => {
-                    Some(OtherKeys { keys: downcast(keep(&keys)?)?, partitions: downcast(keep(&partitions)?)? })
-                }
-                None => None,
-            },
-            origins: OriginRun {
-                topic: self.origins.topic,
-                partitions: kept.clone().map(|row| self.origins.partitions[row]).collect(),
-                offsets: kept.map(|row| self.origins.offsets[row]).collect(),
-            },
+            keys: filtered_text(&self.keys, holds)?,
+            partitions: filtered_text(&self.partitions, holds)?,
+            others: self.others.map(|others| others.filtered(holds)).transpose()?,
+            origins: self.origins.filtered(holds.values()),
         })
     }
 

@@ -73,17 +73,13 @@ impl Origins {
         Self(runs.chain(self.0.iter().cloned()).collect())
     }
 
-    /// The origins of the changes for which it holds.
-    fn filtered(&self, holds: impl Fn(u32) -> bool) -> Self {
+    /// The origins of the changes for which the mask holds.
+    fn filtered(&self, holds: &BooleanBuffer) -> Self {
         let mut first = 0;
         let runs = self.0.iter().map(|run| {
-            let kept: Vec<usize> = (0..run.offsets.len()).filter(|row| holds(first + *row as u32)).collect();
-            first += run.offsets.len() as u32;
-            OriginRun {
-                topic: Arc::clone(&run.topic),
-                partitions: kept.iter().map(|row| run.partitions[*row]).collect(),
-                offsets: kept.iter().map(|row| run.offsets[*row]).collect(),
-            }
+            let length = run.offsets.len();
+            first += length;
+            run.filtered(&holds.slice(first - length, length))
         });
         Self(runs.collect())
     }
@@ -99,6 +95,36 @@ impl Origins {
         }
         None
     }
+}
+
+impl OriginRun {
+    /// Of the changes for which the mask holds.
+    pub(crate) fn filtered(&self, holds: &BooleanBuffer) -> Self {
+        let kept = || holds.set_indices();
+        Self {
+            topic: Arc::clone(&self.topic),
+            partitions: kept().map(|row| self.partitions[row]).collect(),
+            offsets: kept().map(|row| self.offsets[row]).collect(),
+        }
+    }
+}
+
+impl OtherKeys {
+    /// Of the changes for which the mask holds.
+    pub(crate) fn filtered(&self, holds: &BooleanArray) -> Result<Self> {
+        Ok(Self { keys: filtered_text(&self.keys, holds)?, partitions: filtered_text(&self.partitions, holds)? })
+    }
+}
+
+/// The texts for which the mask holds.
+pub(crate) fn filtered_text(texts: &StringArray, holds: &BooleanArray) -> Result<StringArray> {
+    let kept = filter(texts, holds).map_err(Error::columns("filter", "changes"))?;
+    Ok(kept.as_string::<i32>().clone())
+}
+
+/// The bits for which the mask holds.
+pub(crate) fn filtered_bits(bits: &BooleanBuffer, holds: &BooleanBuffer) -> BooleanBuffer {
+    holds.set_indices().map(|row| bits.value(row)).collect()
 }
 
 /// Where a row belongs: its key, and the partition that it is looked for in.
@@ -165,30 +191,22 @@ impl ChangeSet {
         let rows = self.ops.len() as u32;
         let holds: BooleanArray = (0..rows).map(|change| Some(!left_out.contains(&change))).collect();
         let failed = || Error::columns("filter", "changes");
-        let text = |array: &StringArray| -> Result<StringArray> {
-            Ok(filter(array, &holds).map_err(failed())?.as_string::<i32>().clone())
-        };
-        let mask = |mask: &BooleanBuffer| -> BooleanBuffer {
-            mask.iter().zip(holds.values()).filter(|(_, holds)| *holds).map(|(mask, _)| mask).collect()
-        };
+        let bits = |mask: &BooleanBuffer| filtered_bits(mask, holds.values());
         let orders = match &self.orders {
             Orders::Long(long) => filter(long, &holds),
             Orders::Text(text) => filter(text, &holds),
         };
         let orders = Orders::of(&orders.map_err(failed())?);
-        let others = self.others.as_ref().map(|others| {
-            Ok::<_, Error>(OtherKeys { keys: text(&others.keys)?, partitions: text(&others.partitions)? })
-        });
         Ok(Self {
             columns: filter_record_batch(&self.columns, &holds).map_err(failed())?,
-            keys: text(&self.keys)?,
-            partitions: text(&self.partitions)?,
-            ops: self.ops.iter().zip(holds.values()).filter(|(_, holds)| *holds).map(|(op, _)| *op).collect(),
+            keys: filtered_text(&self.keys, &holds)?,
+            partitions: filtered_text(&self.partitions, &holds)?,
+            ops: holds.values().set_indices().map(|row| self.ops[row]).collect(),
             orders: orders.ok_or_else(|| Error::corrupt(columns::ORDER, "neither long nor text"))?,
-            unsent: self.unsent.iter().map(|unsent| unsent.as_ref().map(mask)).collect(),
-            others: others.transpose()?,
-            old: self.old.as_ref().map(mask),
-            origins: self.origins.filtered(|change| !left_out.contains(&change)),
+            unsent: self.unsent.iter().map(|unsent| unsent.as_ref().map(bits)).collect(),
+            others: self.others.as_ref().map(|others| others.filtered(&holds)).transpose()?,
+            old: self.old.as_ref().map(bits),
+            origins: self.origins.filtered(holds.values()),
             covered: self.covered,
             mark: self.mark.map(|mark| mark - left_out.iter().filter(|change| **change < mark).count() as u32),
         })

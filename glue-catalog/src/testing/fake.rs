@@ -4,6 +4,7 @@
 //! conflicts, lower-case names, answers that fail in part, and if asked to, throttling and time. It counts calls, fails some, and
 //! dies. Not here: filter expressions, and rights.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -86,11 +87,14 @@ struct State {
     archived: usize,
 }
 
+/// By their values.
+type Partitions = BTreeMap<Vec<String>, Partition>;
+
 #[derive(Debug, Clone)]
 struct Held {
     table: Table,
     version: u64,
-    partitions: BTreeMap<Vec<String>, Partition>,
+    partitions: Partitions,
     indexes: Vec<PartitionIndex>,
 }
 
@@ -306,6 +310,30 @@ impl State {
         self.tables.get_mut(&lower(id)).ok_or_else(missing)
     }
 
+    /// Writes partitions one by one; `write` says with which code and message one is refused.
+    fn write_partitions(
+        &mut self,
+        operation: &'static str,
+        id: &TableId,
+        partitions: &[Partition],
+        write: impl Fn(&mut Partitions, &Partition) -> Result<(), (&'static str, &'static str)>,
+    ) -> Answer<Vec<PartitionError>> {
+        verify_entries(operation, partitions.len(), MAX_BATCH_WRITE)?;
+        let keys = self.held(operation, id)?.table.partition_keys.len();
+        for partition in partitions {
+            verify_partition(operation, keys, partition)?;
+        }
+        let mut errors = Vec::new();
+        for partition in partitions {
+            if let Some(error) = self.partition_fault(operation, &partition.values) {
+                errors.push(error);
+            } else if let Err((code, message)) = write(&mut self.held(operation, id)?.partitions, partition) {
+                errors.push(partition_error(operation, &partition.values, code, message));
+            }
+        }
+        Ok(errors)
+    }
+
     /// What is told to go wrong with this partition.
     fn partition_fault(&mut self, operation: &'static str, partition: &[String]) -> Option<PartitionError> {
         for fault in &mut self.faults {
@@ -445,56 +473,26 @@ impl Catalog for FakeGlue {
 
     async fn batch_create_partition(&self, id: &TableId, partitions: &[Partition]) -> Answer<Vec<PartitionError>> {
         const OPERATION: &str = "BatchCreatePartition";
-        self.answer(OPERATION, |state| {
-            verify_entries(OPERATION, partitions.len(), MAX_BATCH_WRITE)?;
-            let keys = state.held(OPERATION, id)?.table.partition_keys.len();
-            for partition in partitions {
-                verify_partition(OPERATION, keys, partition)?;
+        let create = |there: &mut Partitions, partition: &Partition| match there.entry(partition.values.clone()) {
+            Entry::Occupied(_) => Err(("AlreadyExistsException", "Partition already exists.")),
+            Entry::Vacant(place) => {
+                place.insert(partition.clone());
+                Ok(())
             }
-            let mut errors = Vec::new();
-            for partition in partitions {
-                if let Some(error) = state.partition_fault(OPERATION, &partition.values) {
-                    errors.push(error);
-                    continue;
-                }
-                let there = &mut state.held(OPERATION, id)?.partitions;
-                if there.contains_key(&partition.values) {
-                    let code = "AlreadyExistsException";
-                    errors.push(partition_error(OPERATION, &partition.values, code, "Partition already exists."));
-                } else {
-                    there.insert(partition.values.clone(), partition.clone());
-                }
-            }
-            Ok(errors)
-        })
-        .await
+        };
+        self.answer(OPERATION, |state| state.write_partitions(OPERATION, id, partitions, create)).await
     }
 
     async fn batch_update_partition(&self, id: &TableId, partitions: &[Partition]) -> Answer<Vec<PartitionError>> {
         const OPERATION: &str = "BatchUpdatePartition";
-        self.answer(OPERATION, |state| {
-            verify_entries(OPERATION, partitions.len(), MAX_BATCH_WRITE)?;
-            let keys = state.held(OPERATION, id)?.table.partition_keys.len();
-            for partition in partitions {
-                verify_partition(OPERATION, keys, partition)?;
+        let update = |there: &mut Partitions, partition: &Partition| match there.get_mut(&partition.values) {
+            Some(place) => {
+                *place = partition.clone();
+                Ok(())
             }
-            let mut errors = Vec::new();
-            for partition in partitions {
-                if let Some(error) = state.partition_fault(OPERATION, &partition.values) {
-                    errors.push(error);
-                    continue;
-                }
-                match state.held(OPERATION, id)?.partitions.get_mut(&partition.values) {
-                    Some(there) => *there = partition.clone(),
-                    None => {
-                        let code = "EntityNotFoundException";
-                        errors.push(partition_error(OPERATION, &partition.values, code, "Partition not found."));
-                    }
-                }
-            }
-            Ok(errors)
-        })
-        .await
+            None => Err(("EntityNotFoundException", "Partition not found.")),
+        };
+        self.answer(OPERATION, |state| state.write_partitions(OPERATION, id, partitions, update)).await
     }
 
     async fn batch_delete_partition(&self, id: &TableId, values: &[Vec<String>]) -> Answer<Vec<PartitionError>> {

@@ -56,9 +56,9 @@ pub(super) struct Lacking<'a> {
 }
 
 impl<'a> Lacking<'a> {
-    fn lack(&mut self, change: u32, before: RowState<'a>) {
+    fn lack(&mut self, change: u32, before: &RowState<'a>) {
         if self.open.is_empty() {
-            self.before = Some(before);
+            self.before = Some(before.clone());
         }
         self.open.push(change);
     }
@@ -258,19 +258,21 @@ impl<'a> Tracer<'a> {
     fn apply(&mut self, lane: usize, change: u32, fill: Option<Fill<'a>>) {
         let Traced { lanes, fills, captured } = &mut self.traced;
         let Lane { state, next, lacking, .. } = &mut lanes[lane];
-        let before = state.clone();
+        let was_there = state.is_there();
+        let before = self.givers.contains(&change).then(|| state.clone());
         let step = self.folder.step(state, change, fill.is_some());
         *next += 1;
         let is_giver = self.spotted.changes.ops[change as usize] == Op::Delete && self.spotted.given(change).is_some();
         match step {
-            Step::Unfilled => lacking.lack(change, before.clone()),
-            Step::Applied if is_giver && !before.is_there() => lacking.give(change),
+            // Which leaves the row as it was.
+            Step::Unfilled => lacking.lack(change, state),
+            Step::Applied if is_giver && !was_there => lacking.give(change),
             Step::Applied => lacking.overtake(change),
             Step::Ignored => {}
         }
-        if self.givers.contains(&change) {
-            let was_there = step == Step::Applied && before.is_there();
-            captured.insert(change, was_there.then_some(before));
+        if let Some(before) = before {
+            let is_taken_away = step == Step::Applied && was_there;
+            captured.insert(change, is_taken_away.then_some(before));
         }
         if let Some(fill) = fill.filter(|_| step == Step::Applied) {
             fills.insert(change, fill);
