@@ -16,8 +16,6 @@ import concurrent.futures
 import json
 import os
 import random
-import re
-import signal
 import subprocess
 import sys
 import threading
@@ -30,32 +28,12 @@ import places
 import spark_server
 import workload
 from compare import Failure, identical, normal, same
+from consumer import Consumer, Ended, wait
 from peers import HudiRs, Java, Programs, install, installed
 
 BUCKET = "chain"
-PATIENCE_SECONDS = 240
 CONSUMERS = 2
 TAIL = 30
-
-
-def wait(what, holds, seconds=PATIENCE_SECONDS, pause=0.25):
-    """Waits until `holds()` is true, or a Failure that it raises is no more; the last one counts."""
-    until, last = time.time() + seconds, None
-    while time.time() < until:
-        try:
-            if holds():
-                return
-            last = None
-        except (Failure, OSError) as failure:
-            last = failure
-        time.sleep(pause)
-    raise Failure(f"{what}: not within {seconds} s{f': {last}' if last else ''}")
-
-
-def free_port():
-    import socket
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
 
 
 # ---- Debezium --------------------------------------------------------------------------------------------------------
@@ -110,46 +88,6 @@ class Connect:
 
 
 # ---- our consumers ---------------------------------------------------------------------------------------------------
-
-class Consumer:
-    """A process of `kafka_to_hudi`."""
-
-    def __init__(self, program, config, log):
-        self.command, self.log, self.port, self.process = [program, "--config", config], log, free_port(), None
-        self.command += ["--watch", f"127.0.0.1:{self.port}"]
-        self.start()
-
-    def start(self):
-        with open(self.log, "ab") as log:
-            self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log)
-
-    def runs(self):
-        if self.process.poll() is not None:
-            raise Ended(f"{self.log}: it ended with {self.process.returncode}")
-
-    def kill(self):
-        self.runs()
-        self.process.kill()
-        self.process.wait()
-
-    def end(self):
-        """Asks it to end, which it does after a last commit; not before it has begun."""
-        wait(f"{self.log} answers", lambda: self.numbers("cdc_healthy"))
-        self.process.terminate()
-        if self.process.wait(PATIENCE_SECONDS):
-            raise Ended(f"{self.log}: asked to end it did with {self.process.returncode}")
-
-    def numbers(self, name):
-        """What its /metrics say of a name."""
-        self.runs()
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=10) as answer:
-            lines = answer.read().decode().splitlines()
-        return [float(text.rsplit(" ", 1)[1]) for text in lines if re.match(name + r"[ {]", text)]
-
-
-class Ended(Exception):
-    """A consumer that nobody killed is not there."""
-
 
 class Lake:
     """Tables, and the consumers that write them."""

@@ -113,7 +113,8 @@ class Programs:
         return json.loads(self.run([*self.command(entry, capture, table), *more]).splitlines()[-1])
 
     def check(self, table):
-        self.run([self.inspect_bin, "--table", table, "--check"])
+        """Holds if the table is what its timeline says; returns what is said of it."""
+        return self.run([self.inspect_bin, "--table", table, "--check"]).strip()
 
     def rows(self, table):
         return self.run([self.inspect_bin, "--table", table, "--query", "snapshot", "--output", "jsonl"]).split("\n")[:-1]
