@@ -8,17 +8,14 @@
 # to ${HUDI_PEERS:-$HOME/.cache/hudi-peers}/kafka by Maven.
 set -euo pipefail
 VERSION=3.9.2
-PEERS="${HUDI_PEERS:-$HOME/.cache/hudi-peers}"
+. "$(dirname "${BASH_SOURCE[0]}")/downloads.sh"
 LIBS="$PEERS/kafka/$VERSION"
 
 packages=()
 command -v java >/dev/null || packages+=(openjdk-17-jre-headless)
 command -v mvn >/dev/null || packages+=(maven)
 command -v python3 >/dev/null || packages+=(python3)
-if [ ${#packages[@]} -gt 0 ]; then
-    apt-get update -qq
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null
-fi
+debian "${packages[@]}"
 
 work="$(mktemp -d)"
 stop() {
@@ -27,26 +24,9 @@ stop() {
 }
 trap stop EXIT
 
-# A broken download leaves no folder of the final name behind.
-if [ ! -d "$LIBS" ]; then
-    mkdir -p "$PEERS/kafka"
-    cat >"$work/pom.xml" <<POM
-<project><modelVersion>4.0.0</modelVersion><groupId>x</groupId><artifactId>x</artifactId><version>1</version><dependencies>
-<dependency><groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId><version>$VERSION</version></dependency>
-<dependency><groupId>org.slf4j</groupId><artifactId>slf4j-reload4j</artifactId><version>1.7.36</version></dependency>
-</dependencies></project>
-POM
-    partial="$(mktemp -d "$PEERS/kafka/.partial.XXXXXX")"
-    mvn -q -B -f "$work/pom.xml" org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies \
-        -DincludeScope=runtime -DoutputDirectory="$partial/libs"
-    mv -T "$partial/libs" "$LIBS" 2>/dev/null || [ -d "$LIBS" ]
-    rm -rf "$partial"
-fi
+libraries "$LIBS" "org.apache.kafka:kafka_2.13:$VERSION" org.slf4j:slf4j-reload4j:1.7.36
 
-read -r port controller < <(python3 -c '
-import socket
-sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
-print(*(s.getsockname()[1] for s in sockets))')
+read -r port controller < <(ports 2)
 cat >"$work/kafka.properties" <<PROPERTIES
 process.roles=broker,controller
 node.id=1

@@ -101,6 +101,35 @@ def _from_ours(kind):
     return lambda v: v
 
 
+def from_engine(kind):
+    """The same for a value as a SQL engine sends it (sql.py)."""
+    convert = _from_engine(kind)
+    return lambda value: None if value is None else convert(value)
+
+
+def _from_engine(kind):
+    if isinstance(kind, dict):
+        # What is nested comes as text, level by level.
+        nested = lambda v: json.loads(v) if isinstance(v, str) else v
+        if kind["type"] == "struct":
+            fields = [(f["name"], from_engine(f["type"])) for f in kind["fields"]]
+            return lambda v: {name: of(x) for (name, of), x in zip(fields, nested(v))}
+        if kind["type"] == "array":
+            item = from_engine(kind["elementType"])
+            return lambda v: [item(x) for x in nested(v)]
+        item = from_engine(kind["valueType"])
+        return lambda v: {key: item(x) for key, x in nested(v).items()}
+    if kind.startswith("decimal"):
+        return str
+    if kind == "float":
+        return lambda v: real32(float(v))
+    if kind == "double":
+        return lambda v: real(float(v))
+    if kind.startswith("timestamp"):
+        return lambda v: _moment_of_text(v.removesuffix(" UTC"))
+    return lambda v: v
+
+
 def _moment_of_text(text):
     """Text with `T` or a blank, any number of digits below the second, with `Z`, an offset, or no zone for UTC."""
     value = datetime.datetime.fromisoformat(text.replace("Z", "+00:00")) if "." not in text else _with_fraction(text)

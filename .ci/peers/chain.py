@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A database's changes on their whole way: PostgreSQL, Debezium, broker, `kafka_to_hudi`, tables; and whatever is killed meanwhile.
 
-  s3.sh broker.sh chain.sh chain.py --work DIR --program BIN --inspect BIN [--lakes json@s3 avro@s3] [--phases 3] [--seconds 20] [--harm 1]
+  s3.sh engines.sh presto broker.sh chain.sh chain.py --work DIR --program BIN --inspect BIN [--lakes json@s3 avro@s3] [--phases 3] [--seconds 20] [--harm 1]
 
 Two connectors read one database, one in JSON with inline schemas, one in Avro with a registry. Each lake is a group of two
 consumers on the topics of one of them, and a place for its tables: a folder, or S3. What is held:
@@ -9,7 +9,9 @@ consumers on the topics of one of them, and a place for its tables: a folder, or
      with and without a word to them, Debezium, the broker; and S3 answers with errors, or does what it is asked for and says it did not.
   2. In the pause after each phase every table of every lake holds the rows that the database holds (database.py), passes
      `inspect --check`, and has no dead letter.
-  3. At the end Hudi's Java and hudi-rs read the same rows.
+  3. Beside Presto (engines.sh), the consumers of the first lake in S3 tell Glue of their tables: in each pause it answers ten questions as
+     the database does (queries.py).
+  4. At the end Hudi's Java and hudi-rs read the same rows.
 """
 import argparse
 import concurrent.futures
@@ -20,18 +22,20 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.request
 
 import canonical
 import database
 import places
+import queries
+import server
 import spark_server
+import sql
 import workload
 from compare import Failure, identical, normal, same
 from consumer import Consumer, Ended, wait
 from peers import HudiRs, Java, Programs, install, installed
 
-BUCKET = "chain"
+BUCKET = DATABASE = "chain"
 CONSUMERS = 2
 TAIL = 30
 
@@ -92,8 +96,8 @@ class Connect:
 class Lake:
     """Tables, and the consumers that write them."""
 
-    def __init__(self, name, work, program):
-        self.name, (self.form, self.place) = name, name.split("@")
+    def __init__(self, name, work, program, is_in_glue):
+        self.name, (self.form, self.place), self.is_in_glue = name, name.split("@"), is_in_glue
         self.folder = os.path.join(work, name)
         os.makedirs(self.folder)
         self.root = f"s3://{BUCKET}/{self.form}" if self.place == "s3" else os.path.join(self.folder, "tables")
@@ -105,6 +109,7 @@ class Lake:
 
     def config(self):
         registry = f'[registry]\nurls = ["{os.environ["HUDI_TEST_REGISTRY"]}/apis/ccompat/v7"]\n' if self.form == "avro" else ""
+        glue = f'[glue]\ndatabase = "{DATABASE}"\n' if self.is_in_glue else ""
         return f"""[kafka]
 brokers = "{os.environ["HUDI_TEST_KAFKA"]}"
 group = "{self.name}"
@@ -116,7 +121,7 @@ topic_pattern = '^{self.form}\\.public\\.[a-z]+$'
 "statistics.interval.ms" = "500"
 [format]
 name = "debezium-{self.form}"
-{registry}[tables]
+{registry}{glue}[tables]
 url = "{self.root}/{{table}}"
 [[override]]
 topics = ["*.kinds", "*.papers"]
@@ -156,7 +161,7 @@ class Harm(threading.Thread):
     def __init__(self, chain, rng, seconds, times):
         super().__init__(daemon=True)
         self.chain, self.failure = chain, None
-        of_lakes = [*[self.kill] * (2 * len(chain.lakes)), *[self.end] * len(chain.lakes), self.s3, self.s3]
+        of_lakes = [*[self.kill] * (2 * len(chain.lakes)), *[self.end] * len(chain.lakes), self.s3, self.s3, self.glue]
         kinds = [self.connect, self.broker, *of_lakes * times]
         rng.shuffle(kinds)
         self.plan = sorted((rng.uniform(0, seconds), number, kind, rng.random()) for number, kind in enumerate(kinds))
@@ -208,8 +213,16 @@ class Harm(threading.Thread):
         rules = [{"status": 500}, {"status": 503, "times": 4}, {"status": 500, "after": True, "times": 2}, {"after": True, "drop": True},
                  {"drop": True}, {"match": f"GET /{BUCKET}/", "status": 503, "times": 3}]
         rule = {"match": f"PUT /{BUCKET}/.", **rules[int(draw * len(rules))]}
-        url = os.environ["HUDI_TEST_S3"] + "/-/faults"
-        urllib.request.urlopen(urllib.request.Request(url, json.dumps(rule).encode(), method="POST"), timeout=60).close()
+        server.fault(**rule)
+        return rule
+
+    def glue(self, draw):
+        """Calls that are too many for it, refused, or carried out without an answer."""
+        if not any(lake.is_in_glue for lake in self.chain.lakes):
+            return
+        rules = [{"error": "ThrottlingException", "times": 5}, {"error": "AccessDeniedException"}, {"after": True, "drop": True}]
+        rule = {"match": "GLUE ", **rules[int(draw * len(rules))]}
+        server.fault(**rule)
         return rule
 
 
@@ -241,7 +254,8 @@ class Chain:
         if any(name.endswith("@s3") for name in self.a.lakes):
             places.make_bucket(BUCKET)
         wait("Debezium", self.connect.is_ready)
-        self.lakes = [Lake(name, self.work, os.path.abspath(self.a.program)) for name in self.a.lakes]
+        in_glue = [name for name in self.a.lakes if name.endswith("@s3") and "presto" in sql.here()][:1]
+        self.lakes = [Lake(name, self.work, os.path.abspath(self.a.program), name in in_glue) for name in self.a.lakes]
         for phase in range(1, self.a.phases + 1):
             self.phase(phase)
         self.read_by_others()
@@ -261,6 +275,8 @@ class Chain:
         for lake in self.lakes:
             self.test(f"{lake.name}::pause_{number}", lambda: self.settled(lake, number))
         for lake in self.lakes:
+            if lake.is_in_glue:
+                self.test(f"{lake.name}::asked_{number}", lambda: self.asked(lake, number))
             self.test(f"{lake.name}::checked_{number}", lambda: self.checked(lake))
 
     def work_for(self, seconds, truncates):
@@ -290,6 +306,21 @@ class Chain:
             return True
         wait(f"{lake.name} is the database", holds, 30, 1)
         return f"compared {len(tries)} times" if len(tries) > 1 else ""
+
+    def asked(self, lake, number):
+        """Asks Presto once it sees the marker; again, as long as a sync may be on its way."""
+        presto, tries = sql.Engine("presto", DATABASE), []
+
+        def holds():
+            tries.append(1)
+            if presto.ask("select max(id) from markers")[1] != [[number]]:
+                raise Failure(f"Presto does not see marker {number}")
+            queries.compare(presto, self.sessions)
+            for table in workload.TABLES:
+                server.check_table(DATABASE, table, lake.table(table))
+            return True
+        wait(f"Presto answers of {lake.name} as the database does", holds, 60, 1)
+        return f"{len(queries.QUERIES)} questions{f', asked {len(tries)} times' if len(tries) > 1 else ''}"
 
     def compared(self, lake):
         with concurrent.futures.ThreadPoolExecutor(2) as pool:

@@ -18,8 +18,7 @@ set -euo pipefail
 KAFKA=3.9.2
 DEBEZIUM=3.6.3.Final
 APICURIO=2.6.13.Final
-PLUGIN=org.apache.maven.plugins:maven-dependency-plugin:3.6.1
-PEERS="${HUDI_PEERS:-$HOME/.cache/hudi-peers}"
+. "$(dirname "${BASH_SOURCE[0]}")/downloads.sh"
 CONNECT="$PEERS/connect/$KAFKA" PLUGINS="$PEERS/debezium/$DEBEZIUM" REGISTRY="$PEERS/registry/$APICURIO"
 : "${HUDI_TEST_KAFKA:?run it by broker.sh}"
 
@@ -65,47 +64,12 @@ stop() {
 }
 trap stop EXIT
 
-# libraries FOLDER COORDINATES...: with all that they need. A broken download leaves no folder of the final name behind.
-libraries() {
-    local folder="$1" of group artifact version partial
-    [ -d "$folder" ] && return
-    mkdir -p "$(dirname "$folder")"
-    {
-        echo '<project><modelVersion>4.0.0</modelVersion><groupId>x</groupId><artifactId>x</artifactId><version>1</version><dependencies>'
-        for of in "${@:2}"; do
-            IFS=: read -r group artifact version <<<"$of"
-            echo "<dependency><groupId>$group</groupId><artifactId>$artifact</artifactId><version>$version</version></dependency>"
-        done
-        echo '</dependencies></project>'
-    } >"$work/pom.xml"
-    partial="$(mktemp -d "$(dirname "$folder")/.partial.XXXXXX")"
-    mvn -q -B -f "$work/pom.xml" "$PLUGIN:copy-dependencies" -DincludeScope=runtime -DoutputDirectory="$partial/libs"
-    mv -T "$partial/libs" "$folder" 2>/dev/null || [ -d "$folder" ]
-    rm -rf "$partial"
-}
-
-# archive FOLDER COORDINATES: what is in it.
-archive() {
-    local folder="$1" partial
-    [ -d "$folder" ] && return
-    mkdir -p "$(dirname "$folder")"
-    partial="$(mktemp -d "$(dirname "$folder")/.partial.XXXXXX")"
-    mvn -q -B "$PLUGIN:copy" -Dartifact="$2" -DoutputDirectory="$partial/download"
-    mkdir "$partial/all"
-    tar xzf "$partial"/download/*.tar.gz -C "$partial/all"
-    mv -T "$partial/all" "$folder" 2>/dev/null || [ -d "$folder" ]
-    rm -rf "$partial"
-}
-
 libraries "$CONNECT" "org.apache.kafka:connect-runtime:$KAFKA" "org.apache.kafka:connect-json:$KAFKA" "org.slf4j:slf4j-reload4j:1.7.36" \
     "io.apicurio:apicurio-registry-utils-converter:$APICURIO"
 archive "$PLUGINS" "io.debezium:debezium-connector-postgres:$DEBEZIUM:tar.gz:plugin"
 archive "$REGISTRY" "io.apicurio:apicurio-registry-app:$APICURIO:tar.gz:all"
 
-read -r database registry rest < <(python3 -c '
-import socket
-sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(3)]
-print(*(s.getsockname()[1] for s in sockets))')
+read -r database registry rest < <(ports 3)
 export PGHOST=127.0.0.1 PGPORT="$database" PGUSER=postgres PGDATABASE=postgres HUDI_TEST_REGISTRY="http://127.0.0.1:$registry"
 export HUDI_TEST_CONNECT="$work/connect"
 

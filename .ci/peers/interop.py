@@ -18,16 +18,15 @@ standard library is needed here; each peer runs in its own environment (install.
 """
 import argparse
 import collections
-import gzip
 import json
 import os
 import re
 import shutil
-import subprocess
 import sys
 import time
 
 import canonical
+import captures
 import dead
 import model
 import on_s3
@@ -36,37 +35,21 @@ import spark_server
 import tables
 from compare import Failure, blur, identical, normal, same
 from peers import HERE, HudiRs, Java, Programs, install, installed
+from results import Results
 
 # Those that can be told to leave a table's version as it is, and do so.
 GOING_ON = ("0.15.0", "1.1.1")
 S3 = os.environ.get("HUDI_TEST_S3")
 
 
-class Suite:
-    """Runs steps and counts what held, in the manner of cargo's tests."""
+class Suite(Results):
+    """Runs steps and counts what held."""
 
     def __init__(self, work, programs):
+        super().__init__("interop")
         self.work, self.programs, self.hudi_rs = work, programs, HudiRs(os.path.join(work, "rows"))
-        self.passed, self.failed, self.ignored = 0, [], 0
         self.lines, self.read_by_first, self.java = {}, {}, None
         self.counts = collections.Counter()
-
-    def test(self, name, do):
-        """Runs `do` as one test; whether it held."""
-        started = time.time()
-        try:
-            do()
-        except (Failure, OSError, subprocess.TimeoutExpired) as e:
-            self.failed.append(name)
-            print(f"test interop::{name} ... FAILED ({time.time() - started:.1f} s)\n{e}", flush=True)
-            return False
-        self.passed += 1
-        print(f"test interop::{name} ... ok ({time.time() - started:.1f} s)", flush=True)
-        return True
-
-    def ignore(self, name, why):
-        self.ignored += 1
-        print(f"test interop::{name} ... ignored: {why}", flush=True)
 
     def path(self, *parts):
         path = os.path.join(self.work, *parts)
@@ -100,7 +83,7 @@ class Suite:
             except Failure as e:
                 raise Failure(f"not the rows of {other}: {e}") from e
         if entry["go_on"]:
-            first_half(entry["input"], entry["topic"], self.path("half", entry["name"] + ".jsonl"))
+            captures.part(entry["input"], entry["topic"], self.path("half", entry["name"] + ".jsonl"))
             self.replayed(entry, self.path("half", entry["name"] + ".jsonl"), self.path("half", entry["name"]))
 
     def replayed(self, entry, capture, table, *more):
@@ -230,27 +213,6 @@ class Suite:
         return (f"{self.java.name}: {self.counts['read']} tables read in {reading:.0f} s, {self.counts['go-ons']} go-ons, "
                 f"{self.counts['dead']} dead instants, {self.counts['on S3']} on S3, {self.counts['points']} points compared, {time.time() - started:.0f} s")
 
-    def finish(self, summaries):
-        print("\n".join(summaries))
-        for name in self.failed:
-            print(f"    interop::{name}")
-        print(f"test result: {'FAILED' if self.failed else 'ok'}. {self.passed} passed; {len(self.failed)} failed; {self.ignored} ignored; "
-              f"0 measured; 0 filtered out")
-        return 1 if self.failed else 0
-
-
-def first_half(capture, topic, out):
-    """Writes the first half of each of a topic's partitions: what a replay can go on from."""
-    with open(capture, "rb") as f:
-        zipped = f.read(2) == b"\x1f\x8b"
-    with (gzip.open if zipped else open)(capture, "rt", encoding="utf-8") as f:
-        lines = [(json.loads(text), text) for text in f if text.strip()]
-    parts = {}
-    for record, text in lines:
-        if topic == record["topic"]:
-            parts.setdefault(record["partition"], []).append(text.rstrip("\n"))
-    canonical.write(out, [text for part in parts.values() for text in part[:(len(part) + 1) // 2]])
-
 
 def arguments():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -280,8 +242,8 @@ def main():
         try:
             if made is None:
                 made = suite.make(entries)
-                captures = {e["input"] for e in made if e["is_shared"]}
-                summaries.append(f"{len(captures)} shared captures replayed by the interop suite into {len(made)} tables")
+                shared = {e["input"] for e in made if e["is_shared"]}
+                summaries.append(f"{len(shared)} shared captures replayed by the interop suite into {len(made)} tables")
             summaries.append(suite.version(hudi, made))
             print(summaries[-1], flush=True)
         finally:

@@ -4,8 +4,12 @@ capture has. They need nothing from outside this repository.
 Each function below is a table, named as it: its docstring says what it is for. `capture` writes one.
 """
 import base64
+import datetime
+import decimal
 import json
 import os
+
+import canonical
 
 FIRST_LSN = 1_000_000
 FIRST_MS = 1_750_000_000_000
@@ -102,6 +106,94 @@ def evolved():
     return "id", stages[0], changes
 
 
+PLACES = ["north", "a b", "x/y", "50%", "Größe 1", "x=y", None]
+REGIONS = ["north", "far west", "östlich"]
+
+
+def life():
+    """All that can happen to a table, in stages. Columns of several types, some of them to partition by."""
+    kind = lambda of, **more: dict({"type": of, "optional": True}, **more)
+    columns = {"id": NUMBER, "Place": TEXT, "Region": TEXT, "day": kind("int32", name="io.debezium.time.Date", version=1), "bin": kind("int32"),
+               "grows": kind("int32"), "ratio": kind("float"), "price": money(10), "Words": TEXT, "flag": kind("boolean"),
+               "at": kind("int64", name="io.debezium.time.MicroTimestamp", version=1)}
+    # In another order than that of keys, and not the last: the columns of partitions stay as they are.
+    later = {**columns, "grows": NUMBER, "ratio": kind("double"), "price": money(18), "more": TEXT}
+    cents = lambda n: base64.b64encode(n.to_bytes(6, "big", signed=True)).decode()
+    row = lambda i, **more: {
+        "id": i, "Place": PLACES[i % 7], "Region": REGIONS[i % 3], "day": 20000 + i % 4 if i % 5 else -7000, "bin": i % 3, "grows": i * 1000,
+        "ratio": i / 8, "price": cents(i * 1001 - 5000), "Words": f"row {i}" if i % 6 else None, "flag": [True, False, None][i % 3],
+        "at": (1_750_000_000 + i) * 1_000_000 + i * 1001 if i % 4 else -1_000_000 * i - 976_598, **more}
+    rows, changes = {}, []
+
+    def stage(name, *some):
+        changes.append(("stage", None, name))
+        for op, before, after in some:
+            changes.append((op, before, after))
+            if op == "t":
+                rows.clear()
+            elif op == "d":
+                del rows[before["id"]]
+            elif op != "alter":
+                rows[after["id"]] = after
+
+    update = lambda i, **more: ("u", rows[i], {**rows[i], **more})
+    stage("insert", *births([row(i) for i in range(24)]))
+    stage("update", *(update(i, Words="again", grows=-i) for i in range(0, 24, 3)))
+    stage("delete", *(("d", rows[i], None) for i in range(1, 24, 5)))
+    stage("move", *(update(i, Place="elsewhere" if i % 4 else None, Region="north", day=20100, bin=7) for i in range(2, 24, 5)))
+    stage("new_keys", *(change for i in (3, 4, 5) for change in (("d", rows[i], None), ("c", None, {**rows[i], "id": 100 + i}))))
+    stage("columns", ("alter", None, later), *births([row(i, grows=(1 << 40) + i, more=f"more {i}") for i in range(30, 36)]),
+          *(update(i, more="come", ratio=1e300) for i in (7, 8)))
+    stage("truncate", ("t", None, None))
+    again = [row(i, Words="second life") for i in range(0, 30, 2)]
+    # The source lost a row without a word.
+    stage("second_snapshot", *births(again), *(("r", None, row) for row in again if row["id"] != 4))
+    return "id", columns, changes
+
+
+# Columns of the table `grown`: the type that a column begins with, its value, and the type that it grows to.
+GROWN = {
+    "int_to_long": ("int32", 7, "int64"), "int_to_float": ("int32", 7, "float"), "int_to_double": ("int32", 7, "double"),
+    "long_to_double": ("int64", 1 << 40, "double"), "float_to_double": ("float", 0.25, "double"), "int_to_text": ("int32", 7, "string"),
+    "long_to_text": ("int64", 1 << 40, "string"), "double_to_text": ("double", 0.25, "string"), "date_to_text": ("date", 20000, "string"),
+    "text_to_bytes": ("string", "old", "bytes"), "decimal_9_to_18": ("decimal 9", 1234, "decimal 18"),
+    "decimal_18_to_19": ("decimal 18", 1234, "decimal 19"), "decimal_19_to_38": ("decimal 19", 1234, "decimal 38"),
+    "decimal_to_text": ("decimal 9", 1234, "string"), "int_to_decimal": ("int32", 7, "decimal 18"),
+    "field": ("struct a", 1, "struct ab"), "field_of_list": ("list a", 1, "list ab")}
+
+
+def grown():
+    """Columns whose types grow, by all that is allowed; files of before, in a partition of their own, stay as they are."""
+    def kind(text):
+        name, _, more = text.partition(" ")
+        pair = {"type": "struct", "optional": True, "fields": [dict(NUMBER, field=field) for field in more]}
+        return {"decimal": lambda: money(int(more)), "struct": lambda: pair, "list": lambda: {"type": "array", "optional": True, "items": pair},
+                "date": lambda: {"type": "int32", "optional": True, "name": "io.debezium.time.Date", "version": 1}
+                }.get(name, lambda: {"type": text, "optional": True})()
+
+    def value(text, number):
+        name, _, more = text.partition(" ")
+        pair = {field: number for field in more}
+        return {"decimal": lambda: base64.b64encode(number.to_bytes(4, "big")).decode(), "struct": lambda: pair, "list": lambda: [pair],
+                "string": lambda: str(number), "bytes": lambda: base64.b64encode(b"new").decode(), "float": lambda: number + 0.5,
+                "double": lambda: number + 0.5}.get(name, lambda: number)()
+
+    columns = lambda at: {"id": NUMBER, "stage": TEXT, **{name: kind(of[at]) for name, of in GROWN.items()}}
+    old = {"id": 1, "stage": "old", **{name: value(first, n) if isinstance(n, int) else n for name, (first, n, _) in GROWN.items()}}
+    new = {"id": 2, "stage": "new", **{name: value(last, 8) for name, (_, _, last) in GROWN.items()}}
+    return "id", columns(0), [("stage", None, "insert"), *births([old]), ("stage", None, "grown"), ("alter", None, columns(2)), *births([new])]
+
+
+def keyless():
+    """No key; rows that are alike."""
+    columns = {"Kind": TEXT, "value": NUMBER}
+    row = lambda i: {"Kind": ["a", "b c"][i % 2], "value": i // 4}
+    return "", columns, [("stage", None, "insert"), *births([row(i) for i in range(16)]),
+                         ("stage", None, "update"), *(("u", row(i), {**row(i), "value": 100}) for i in range(0, 16, 5)),
+                         ("stage", None, "delete"), *(("d", row(i), None) for i in (1, 2, 3)),
+                         ("stage", None, "truncate"), ("t", None, None), ("stage", None, "again"), *births([row(i) for i in range(3)])]
+
+
 def money(precision):
     return {"type": "bytes", "optional": True, "name": "org.apache.kafka.connect.data.Decimal", "version": 1,
             "parameters": {"scale": "2", "connect.decimal.precision": str(precision)}}
@@ -111,7 +203,7 @@ def births(rows):
     return [("c", None, row) for row in rows]
 
 
-NAMES = ["odd_partitions", "many_partitions", "long_keys", "composite_keys", "only_deletes", "deletes_first", "emptied", "wide", "evolved"]
+NAMES = ["odd_partitions", "many_partitions", "long_keys", "composite_keys", "only_deletes", "deletes_first", "emptied", "wide", "evolved", "life", "grown", "keyless"]
 
 
 def topic(name):
@@ -119,27 +211,72 @@ def topic(name):
 
 
 def capture(name, folder):
-    """Writes the table's capture, and returns its path. A change `alter` brings other columns."""
+    """Writes the table's capture, and returns its path. A change `alter` brings other columns, `stage` is none."""
     keys, columns, changes = globals()[name]()
     path = os.path.join(folder, name + ".jsonl")
-    key_schema = {"type": "struct", "optional": False, "fields": [dict(columns[key], field=key) for key in keys.split(",")]}
+    keys = [column for column in keys.split(",") if column]
+    key_schema = {"type": "struct", "optional": False, "fields": [dict(columns[key], field=key) for key in keys]}
     encode = lambda value: base64.b64encode(json.dumps(value, ensure_ascii=False).encode()).decode()
+    reads = [number for number, (op, _, _) in enumerate(changes) if op == "r"]
+    snapshot = {number: "true" for number in reads} | {number: "first" for number in reads[:1]} | {number: "last" for number in reads[-1:]}
     schema, offset = envelope_schema(name, columns), 0
+    # Who reads all again is another run of the connector.
+    run = lambda number: [["__debezium.context.runId", base64.b64encode(b"2" if number >= reads[0] else b"1").decode()]] if reads else []
     with open(path, "w", encoding="utf-8") as f:
-        for op, before, after in changes:
+        for number, (op, before, after) in enumerate(changes):
             if op == "alter":
                 schema = envelope_schema(name, after)
+            if op in ("alter", "stage"):
                 continue
             lsn, ms = FIRST_LSN + 8 * offset, FIRST_MS + 1000 * offset
-            source = {"version": "3.6.3.Final", "connector": "postgresql", "name": "made", "snapshot": "false", "db": "made",
+            source = {"version": "3.6.3.Final", "connector": "postgresql", "name": "made", "snapshot": snapshot.get(number, "false"), "db": "made",
                       "sequence": json.dumps([str(lsn - 8), str(lsn)]), "schema": "public", "table": name, "ts_ms": ms, "txId": offset, "lsn": lsn}
             payload = {"before": before, "after": after, "source": source, "op": op, "ts_ms": ms + 100}
-            key = {column: (after or before)[column] for column in keys.split(",")}
-            record = {"topic": topic(name), "partition": 0, "offset": offset, "timestamp": ms, "headers": [],
-                      "key": encode({"schema": key_schema, "payload": key}), "value": encode({"schema": schema, "payload": payload})}
+            row = after or before
+            key = encode({"schema": key_schema, "payload": {column: row[column] for column in keys}}) if keys and row else None
+            record = {"topic": topic(name), "partition": 0, "offset": offset, "timestamp": ms, "headers": run(number),
+                      "key": key, "value": encode({"schema": schema, "payload": payload})}
             f.write(json.dumps(record) + "\n")
             offset += 1
     return path
+
+
+def stages(name, replaces=False):
+    """Of each stage its name, the messages up to its end, and the rows that a table holds then: canonical lines. With `replaces` a
+    snapshot's rows are all that there are. A capture without stages has none."""
+    keys, columns, changes = globals()[name]()
+    found, rows, count, first_read = [], [], 0, [op for op, _, _ in changes].index("r") if replaces else None
+    same = lambda one, other: all(one[k] == other[k] for k in keys.split(",")) if keys else one == other
+    for number, (op, before, after) in enumerate(changes):
+        if op == "stage":
+            found.append([after])
+        elif op == "alter":
+            columns = after
+        else:
+            count += 1
+            if op == "t" or number == first_read:
+                rows.clear()
+            elif at := [i for i, (row, _) in enumerate(rows) if (keys or before) and same(row, before or after)]:
+                del rows[at[0]]
+            if after:
+                rows.append((after, columns))
+        if found:
+            # Spelled as the columns were when the row came.
+            lines = sorted(canonical.line({name: plain(of.get(name), row.get(name)) for name in columns}) for row, of in rows)
+            found[-1][1:] = [count, lines]
+    return found
+
+
+def plain(kind, value):
+    """A value of a message in canonical form."""
+    if value is None:
+        return None
+    if kind["type"] == "bytes":
+        return format(decimal.Decimal(int.from_bytes(base64.b64decode(value), "big", signed=True)).scaleb(-2), ".2f")
+    name = kind.get("name", "").rpartition(".")[2]
+    if name == "Date":
+        return (canonical.EPOCH + datetime.timedelta(days=value)).date().isoformat()
+    return canonical.moment_of_micros(value) if name == "MicroTimestamp" else float(value) if kind["type"] in ("float", "double") else value
 
 
 def envelope_schema(name, columns):

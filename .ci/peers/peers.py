@@ -94,8 +94,9 @@ class HudiRs(Server):
 class Programs:
     """Our own programs."""
 
-    def __init__(self, replay, inspect):
+    def __init__(self, replay, inspect, glue_sync=None):
         self.replay_bin, self.inspect_bin = os.path.abspath(replay), os.path.abspath(inspect)
+        self.glue_sync_bin = glue_sync and os.path.abspath(glue_sync)
 
     def run(self, command):
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True,
@@ -118,6 +119,10 @@ class Programs:
 
     def rows(self, table):
         return self.run([self.inspect_bin, "--table", table, "--query", "snapshot", "--output", "jsonl"]).split("\n")[:-1]
+
+    def glue_sync(self, below, database):
+        """Tells Glue of all tables below a place, and returns the numbers on the last line."""
+        return json.loads(self.run([self.glue_sync_bin, "--below", below, "--database", database]).splitlines()[-1])
 
 
 def install(*what):

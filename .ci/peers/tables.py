@@ -3,7 +3,7 @@
 suite.json:
   "captures"      folder below the shared captures -> what a table's topic begins with
   "formats"       the forms of captures that are not Debezium's JSON; Avro's schemas stand in the folder `schemas` of the capture
-  "tables"        groups:
+  "tables"        groups; those that SQL engines read (engines.py) stand in "engines":
     {"capture": [...], "table": [...], "index": [...]?, "rows": [...]?,   every combination is a table; `made` are those of
                                                                           made.py, `examples` what this repository brings
      "as": "..."?, "arguments": [...]?,     more arguments of `replay`, and what they are called in the table's name
@@ -12,7 +12,7 @@ suite.json:
                                             Hudi's Java goes on writing it with this index, and then we do; it is read too.
                                             With `moves` one row goes to another partition
 
-An entry: name, input (a path), topic, arguments, java, go_on, alike (tables with the same `alike` hold the same rows).
+An entry: name, capture, table, input (a path), topic, arguments, java, go_on, alike (tables with the same `alike` hold the same rows).
 """
 import itertools
 import os
@@ -23,8 +23,8 @@ from peers import REPO
 EXAMPLES = {"orders": ("examples/data/orders.jsonl.gz", "pg_dev_13.json.public.orders", ["--format", "debezium-json", "--schema", "examples/data/orders.schema.json"])}
 
 
-def entries(suite, shared, work):
-    found = [entry for group in suite["tables"] for entry in _of_group(group, suite, shared, work)]
+def entries(suite, shared, work, groups="tables"):
+    found = [entry for group in suite[groups] for entry in _of_group(group, suite, shared, work)]
     names = [entry["name"] for entry in found]
     assert len(names) == len(set(names)), f"twice in the suite: {sorted(n for n in names if names.count(n) > 1)}"
     return found
@@ -38,7 +38,7 @@ def _of_group(group, suite, shared, work):
         parts = [capture.replace("/", "-"), table, group.get("as"), index and index.replace(":", "-"), rows and f"{rows}rows"]
         path, topic, more = _input(capture, table, suite, shared, work)
         own = {"--key", "--partition-immutable", "--mode", "--resnapshot"} & set(arguments)
-        yield {"name": ".".join(filter(None, parts)), "input": path, "topic": topic, "arguments": [*arguments, *more],
+        yield {"name": ".".join(filter(None, parts)), "capture": capture, "table": table, "input": path, "topic": topic, "arguments": [*arguments, *more],
                "is_shared": capture in suite["captures"], "alike": None if own else f"{capture}.{table}",
                "java": group.get("java", False) or "go_on" in group, "go_on": group.get("go_on")}
 
