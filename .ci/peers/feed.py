@@ -23,8 +23,6 @@ from consumer import Consumer, Ended, wait
 from peers import Programs
 
 TICKS = os.sysconf("SC_CLK_TCK")
-PAGE = os.sysconf("SC_PAGE_SIZE")
-EVERY_KEY_NEW = 10**18
 
 
 class Process:
@@ -38,19 +36,16 @@ class Process:
             fields = stat.read().rsplit(")", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) / TICKS
 
-    def resident_mb(self):
-        with open(f"/proc/{self.pid}/statm", encoding="utf-8") as statm:
-            return int(statm.read().split()[1]) * PAGE / 1e6
-
-    def peak_mb(self):
+    def memory_mb(self):
+        """What is resident, and the most that ever was; nothing of a process that has ended."""
         with open(f"/proc/{self.pid}/status", encoding="utf-8") as status:
-            return int(re.search(r"VmHWM:\s+(\d+)", status.read())[1]) * 1024 / 1e6
+            return [int(kib) * 1024 / 1e6 for kib in re.findall(r"Vm(?:HWM|RSS):\s+(\d+)", status.read())][::-1]
 
 
 def broker():
-    """The broker beside us."""
-    found = subprocess.run(["pgrep", "-f", "kafka.Kafka"], capture_output=True, text=True).stdout.split()
-    return Process(int(found[0])) if found else None
+    """The broker beside us, whose number broker.sh writes down beside what starts it anew."""
+    with open(os.path.join(os.path.dirname(os.environ["HUDI_TEST_KAFKA_RESTART"]), "pid"), encoding="utf-8") as pid:
+        return Process(int(pid.read()))
 
 
 def config(a, what):
@@ -90,22 +85,23 @@ def in_bounds(a, peak):
 
 
 def backlog(a):
-    loaded(load(a, "--prefix", "backlog", "--messages", a.messages, "--keys", EVERY_KEY_NEW, "--deletes", 0))
+    loaded(load(a, "--prefix", "backlog", "--messages", a.messages, "--inserts"))
     kafka = broker()
-    of_broker = kafka and kafka.cpu_seconds()
+    of_broker = kafka.cpu_seconds()
     began = time.time()
     consumer = Consumer(a.program, config(a, "backlog"), os.path.join(a.work, "log"), "--until-the-end")
     process, seen = Process(consumer.process.pid), []
     while consumer.process.poll() is None:
-        seen.append((process.resident_mb(), process.cpu_seconds(), process.peak_mb()))
+        if memory := process.memory_mb():
+            seen.append((*memory, process.cpu_seconds()))
         time.sleep(0.5)
     if consumer.process.returncode:
         raise Ended(f"{consumer.log}: it ended with {consumer.process.returncode}")
-    took, cpu = time.time() - began, seen[-1][1]
-    of_broker = f", the broker {kafka.cpu_seconds() - of_broker:.1f} s" if kafka else ""
-    print(f"{a.messages} messages in {took:.1f} s: {a.messages / took:,.0f} a second; {cpu:.1f} s of CPU{of_broker}")
+    took, cpu = time.time() - began, seen[-1][2]
+    of_broker = kafka.cpu_seconds() - of_broker
+    print(f"{a.messages} messages in {took:.1f} s: {a.messages / took:,.0f} a second; {cpu:.1f} s of CPU, the broker {of_broker:.1f} s")
     tenths = [seen[len(seen) * tenth // 10][0] for tenth in range(10)]
-    print(f"{in_bounds(a, seen[-1][2])}; at each tenth of the time: {' '.join(f'{mb:.0f}' for mb in tenths)}", flush=True)
+    print(f"{in_bounds(a, seen[-1][1])}; at each tenth of the time: {' '.join(f'{mb:.0f}' for mb in tenths)}", flush=True)
     found = Programs(a.program, a.inspect).check(os.path.join(a.work, "tables", "t0"))
     if f", {a.messages} rows," not in found:
         raise Failure(f"{a.messages} rows were made, and the table has {found}")
@@ -128,12 +124,12 @@ def tables(a):
                 behind[found[1]] = max(behind.get(found[1], 0), float(found[2]))
     loaded(making)
     fresh = freshness(consumer.metrics())
-    print(in_bounds(a, process.peak_mb()), flush=True)
+    print(in_bounds(a, process.memory_mb()[1]), flush=True)
     consumer.kill()
     consumer.start()
     process = Process(consumer.process.pid)
     wait("all is read", lambda: sum(consumer.numbers("cdc_messages_total")) and not sum(consumer.numbers("cdc_lag_messages")))
-    print("after it was killed: " + in_bounds(a, process.peak_mb()), flush=True)
+    print("after it was killed: " + in_bounds(a, process.memory_mb()[1]), flush=True)
     consumer.end()
     made = {}
     with open(state, encoding="utf-8") as lines:

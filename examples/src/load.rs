@@ -27,6 +27,8 @@ pub struct LoadSettings {
     pub keys: u64,
     /// Of a hundred changes of rows that are there, how many are deletes.
     pub deletes_percent: u64,
+    /// Each change is a new row with the next key, as of a table that only grows: `keys` and `deletes_percent` count for nothing.
+    pub only_inserts: bool,
     /// Bytes of a message's value, about; at least what the envelope takes.
     pub message_bytes: usize,
 }
@@ -40,6 +42,7 @@ impl Default for LoadSettings {
             partitions: 3,
             keys: 100_000,
             deletes_percent: 5,
+            only_inserts: false,
             message_bytes: 470,
         }
     }
@@ -123,6 +126,7 @@ impl Load {
     /// The next change, which the source commits at this time, in milliseconds since 1970 UTC.
     pub fn next_record_at(&mut self, ms: i64) -> CapturedRecord {
         let (table, id) = (self.below(self.tables.len() as u64) as usize, self.below(self.settings.keys));
+        let id = if self.settings.only_inserts { self.tables[table].rows.len() as u64 } else { id };
         let deletes = self.below(100) < self.settings.deletes_percent;
         let (customer_id, region, cents) = (self.below(5_000), self.below(5) as usize, self.below(1_000_000));
         self.lsn += 64;
@@ -229,5 +233,15 @@ mod tests {
             }
         }
         assert_eq!(load.state()["load.public.t0"], rows.into_values().collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_table_that_only_grows_gets_each_key_once() {
+        let mut load = Load::new(LoadSettings { keys: 3, only_inserts: true, ..LoadSettings::default() });
+        for id in 0..100 {
+            let value: serde_json::Value = serde_json::from_slice(&load.next_record().value.unwrap()).unwrap();
+            assert_eq!((value["op"].as_str(), value["after"]["id"].as_u64()), (Some("c"), Some(id)));
+        }
+        assert_eq!(load.state()["load.public.t0"].len(), 100);
     }
 }

@@ -17,6 +17,15 @@ use crate::file::BaseFileFooter;
 /// Of a row's bytes in memory, how many a file needs, about; only until the first file tells better.
 const ENCODED_SHARE: f64 = 0.4;
 
+/// Files below this share of the target size are rewritten for new rows alone. Above it that costs more than it is worth: what is
+/// written at each commit would grow with the file, many times what the commit brings.
+const SMALL_SHARE: u64 = 4;
+
+/// Below which size files are rewritten for new rows alone, where files grow to this size.
+pub(crate) const fn small_file_bytes(target_file_bytes: u64) -> u64 {
+    target_file_bytes / SMALL_SHARE
+}
+
 /// A base file that is there already.
 #[derive(Debug, Clone)]
 pub(crate) struct StoredFile {
@@ -85,7 +94,7 @@ impl Placing<'_> {
         Ok(())
     }
 
-    /// Fills small files up to the target size, the smallest first, before it begins new ones.
+    /// Fills files up to the target size before it begins new ones: those that are rewritten anyway, then small ones, the smallest first.
     pub(crate) fn in_small_files(
         &self,
         partition: &str,
@@ -93,16 +102,17 @@ impl Placing<'_> {
         files: &mut Vec<PlannedFile>,
     ) -> Result<()> {
         let row_bytes = self.row_bytes(files);
-        let mut small: BTreeMap<(u64, usize), u64> = BTreeMap::new();
+        let mut with_room: BTreeMap<(bool, u64, usize), u64> = BTreeMap::new();
         for (file, planned) in files.iter().enumerate() {
             let size = planned.stored.as_ref().map_or(0, |stored| stored.slice.size_bytes());
             let room = (self.target_file_bytes.saturating_sub(size) as f64 / row_bytes) as u64;
-            if room > 0 {
-                small.insert((size, file), room);
+            let is_left = planned.plan.is_empty();
+            if room > 0 && (!is_left || size < small_file_bytes(self.target_file_bytes)) {
+                with_room.insert((is_left, size, file), room);
             }
         }
         let mut rows = inserts.into_iter().peekable();
-        for ((_, file), room) in small {
+        for ((_, _, file), room) in with_room {
             files[file].plan.inserts.extend(rows.by_ref().take(room as usize));
         }
         let per_file = ((self.target_file_bytes as f64 / row_bytes) as usize).max(1);

@@ -28,7 +28,7 @@ use crate::file::{BatchReader, align, read_footer};
 use crate::fold::{Carried, Folded, Folding, Home, fold};
 use crate::images::{Images, Told};
 use crate::index::{Found, look_up};
-use crate::placing::Placing;
+use crate::placing::{Placing, small_file_bytes};
 pub(crate) use crate::placing::{PlannedFile, StoredFile};
 use crate::settings::{Index, Mode};
 use crate::store::TableStore;
@@ -182,7 +182,7 @@ impl Planner<'_> {
     /// Plans a share of a table in which every change is a new row.
     async fn plan_new_rows(&self, share: Share, slices: &[FileSlice]) -> Result<Plan> {
         let Share { partition, rows, .. } = share;
-        let small = slices.iter().filter(|slice| slice.size_bytes() < self.target_file_bytes);
+        let small = slices.iter().filter(|slice| slice.size_bytes() < small_file_bytes(self.target_file_bytes));
         let mut files = self.open(small.map(|slice| (partition.as_str(), slice)).collect()).await?;
         let masks: Vec<&BooleanBuffer> = self.changes.unsent.iter().flatten().collect();
         let is_new = |row: &u32| self.changes.ops[*row as usize] == Op::Upsert;
@@ -206,7 +206,7 @@ impl Planner<'_> {
         let deletes = |share: &Share| share.rows.iter().any(|row| self.changes.ops[*row as usize] == Op::Delete);
         let looked_into: BTreeSet<String> =
             shares.iter().filter(|share| deletes(share)).map(|share| share.partition.clone()).collect();
-        let small = |slice: &FileSlice| slice.size_bytes() < self.target_file_bytes;
+        let small = |slice: &FileSlice| slice.size_bytes() < small_file_bytes(self.target_file_bytes);
         let of_shares = shares.iter().flat_map(|share| {
             let is_asked = looked_into.contains(&share.partition);
             let slices = slices.get(&share.partition).into_iter().flatten();

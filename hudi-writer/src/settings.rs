@@ -72,7 +72,8 @@ pub struct WriterSettings {
     pub pipeline: String,
     /// How base files are compressed. Default Snappy.
     pub compression: FileCompression,
-    /// New rows go to a file below this size, and a new file is begun above it. Default 120 MiB. (All but the bucket index.)
+    /// New rows fill files up to this size before a new file is begun: files that are rewritten anyway, and others below a quarter of it.
+    /// Default 120 MiB. (All but the bucket index.)
     pub target_file_bytes: u64,
     /// Encoded bytes after which a row group is closed: bounds the memory of each file in work. Default 32 MiB.
     pub row_group_bytes: usize,

@@ -133,6 +133,8 @@ impl Settings {
             (STATISTICS.to_owned(), "5000".to_owned()),
             ("partition.assignment.strategy".to_owned(), "cooperative-sticky".to_owned()),
             ("queued.max.messages.kbytes".to_owned(), queue_kbytes.to_string()),
+            // A full queue is looked at again after this time. By default that is a second, in which it is long empty.
+            ("fetch.queue.backoff.ms".to_owned(), "10".to_owned()),
         ]);
         all.extend(self.client.clone());
         all.extend(FIXED.map(|(name, value)| (name.to_owned(), value.to_owned())));

@@ -54,6 +54,9 @@ struct Arguments {
     /// Of a hundred changes of rows that are there, how many are deletes.
     #[arg(long, default_value_t = 5)]
     deletes: u64,
+    /// Each change is a new row with the next key, as of a table that only grows.
+    #[arg(long, conflicts_with_all = ["keys", "deletes"])]
+    inserts: bool,
     /// Bytes of a message's value, about.
     #[arg(long, default_value_t = 470)]
     bytes: usize,
@@ -75,6 +78,7 @@ async fn send(arguments: &Arguments) -> Result<(), Failure> {
         partitions: arguments.partitions,
         keys: arguments.keys,
         deletes_percent: arguments.deletes,
+        only_inserts: arguments.inserts,
         message_bytes: arguments.bytes,
     });
     make_topics(arguments, &load).await?;

@@ -105,6 +105,34 @@ async fn new_rows_fill_small_files_before_new_ones_are_begun() {
 }
 
 #[tokio::test]
+async fn small_commits_of_new_rows_rewrite_small_files_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = WriterSettings { target_file_bytes: 1 << 20, ..WriterSettings::default() };
+    let builder = TableWriter::builder(folder.path().to_str().unwrap()).settings(settings);
+    let mut writer = builder.create(&NewTable::new("t", ["id"])).await.unwrap();
+    let (mut model, mut written, mut largest) = (Model::default(), 0, 0);
+    for round in 0..40 {
+        let changes: Vec<Change> =
+            (0..1_000).map(|i| Change::new(Op::Insert, 1_000_000 + round * 1_000 + i, round + 1)).collect();
+        changes.iter().for_each(|change| model.apply(change));
+        writer.write(&batch(&changes, round * 1_000)).unwrap().refused.is_empty().then_some(()).unwrap();
+        let committed = commit(&mut writer).await;
+        (written, largest) = (written + committed.bytes, largest.max(committed.bytes));
+    }
+    let files = writer.table().files().await.unwrap();
+    let stored: u64 = files.iter().map(|file| file.size_bytes).sum();
+    assert!(stored > 1 << 20 && largest < 400 << 10, "{stored} bytes, {largest} in one commit: {files:?}");
+    assert!(written < 6 * stored, "{written} bytes were written for {stored}");
+    assert_is(writer.table(), &model).await;
+    // A file that is rewritten anyway takes new rows up to the whole size.
+    let (old, new) = (Change::new(Op::Update, 1_000_000, 50), Change::new(Op::Insert, 2_000_000, 50));
+    [&old, &new].map(|change| model.apply(change));
+    let _ = writer.write(&batch(&[old, new], 40_000)).unwrap();
+    assert_eq!(commit(&mut writer).await.files, 1);
+    assert_is(writer.table(), &model).await;
+}
+
+#[tokio::test]
 async fn memory_follows_row_groups_and_large_files_go_out_in_parts() {
     let folder = tempfile::tempdir().unwrap();
     let settings = WriterSettings { row_group_bytes: 1 << 20, ..WriterSettings::default() };
