@@ -172,12 +172,13 @@ class Suite(Results):
         server.check_table(DATABASE, glue_name(entry), table_of(entry))
 
     def read(self, reader, entry):
-        has_grown = entry["table"] == "grown" and len(entry["lines"]) > 1
+        ours = [json.loads(text) for text in in_lower_case(entry["lines"], canonical.parse_ours)]
+        has_grown = entry["table"] == "grown" and len(ours) > 1
         without = REFUSED[reader.name] | MISREAD[reader.name] if has_grown else set()
-        schema, lines = reader.table(sql_name(entry), without)
+        columns = ", ".join(f'"{name}"' for name in ours[0] if name not in without) if has_grown else "*"
+        schema, lines = reader.rows(f"select {columns} from {sql_name(entry)}")
         props = spark_server.properties(table_of(entry))
         keys, partition_columns = ([name.lower() for name in of(props)] for of in (model.key_columns, model.partition_columns))
-        ours = [json.loads(text) for text in in_lower_case(entry["lines"], canonical.parse_ours)]
         ours = normal([canonical.line({name: value for name, value in row.items() if name not in without}) for row in ours], schema)
         types = {field["name"]: field["type"] for field in schema["fields"]}
         excepted = [EXCEPTIONS[reader.name](json.loads(text), types, partition_columns) for text in ours]
