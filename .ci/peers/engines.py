@@ -6,7 +6,7 @@
 
 The tables are suite.json's `engines` (tables.py), all below one place in S3. They grow in rounds: in each every table gets the next stage
 of its capture (made.py's `stages`; others in thirds). What is held in each round, of each table:
-  1. `inspect --check` passes, and its rows are those that made.py says, where it says so.
+  1. Our own reader's rows are those that made.py says, where it says so; in the last round `inspect --check` passes.
   2. `glue_sync --below` holds, and says once more that nothing changed; all that engines may ask stands in Glue (server.py).
   3. Each engine reads the rows that `inspect` reads, but for what EXCEPTIONS says.
 Glue fails meanwhile: throttled in mid-sync it must hold all the same; where it refuses calls the next sync must make it good.
@@ -144,7 +144,8 @@ class Suite(Results):
         done = self.programs.replay(entry, capture, table)
         if not done["commits"] or done["dead_letters"]:
             raise Failure(f"want a commit and no dead letters: {done}")
-        self.programs.check(table)
+        if number + 1 == len(entry["stages"]):
+            self.programs.check(table)
         entry["lines"] = self.programs.rows(table)
         entry["model"] = rows if entry["is_modelled"] else None
 

@@ -29,7 +29,8 @@ QUERIES = {
         from orders group by region""",
     "nulls": """
         select mood, day is null as dayless, coalesce(words, 'none') as words, count(*) as n, max(small) as small, count(flag) as flagged,
-               count(later) as later, count(case when r8 < 1 then 1 end) as low, cardinality(tags) as tags from kinds group by mood, day is null, coalesce(words, 'none'), cardinality(tags)""",
+               count(later) as later, count(case when r8 < 1 then 1 end) as low, cardinality(tags) as tags
+        from kinds group by mood, day is null, coalesce(words, 'none'), cardinality(tags)""",
     "some_partitions": """
         select id, amount from orders where region in ('östlich', 'far west') and id % 3 = 0""",
     "not_there": """
