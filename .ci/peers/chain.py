@@ -15,7 +15,6 @@ consumers on the topics of one of them, and a place for its tables: a folder, or
 """
 import argparse
 import concurrent.futures
-import json
 import os
 import random
 import subprocess
@@ -28,7 +27,6 @@ import database
 import places
 import queries
 import server
-import spark_server
 import sql
 import workload
 from compare import Failure, identical, normal, same
@@ -309,18 +307,18 @@ class Chain:
 
     def asked(self, lake, number):
         """Asks Presto once it sees the marker; again, as long as a sync may be on its way."""
-        presto, tries = sql.Engine("presto", DATABASE), []
+        presto, tries, rows = sql.Engine("presto", DATABASE), [], []
 
         def holds():
             tries.append(1)
             if presto.ask("select max(id) from markers")[1] != [[number]]:
                 raise Failure(f"Presto does not see marker {number}")
-            queries.compare(presto, self.sessions)
+            rows.append(queries.compare(presto, self.sessions))
             for table in workload.TABLES:
                 server.check_table(DATABASE, table, lake.table(table))
             return True
         wait(f"Presto answers of {lake.name} as the database does", holds, 60, 1)
-        return f"{len(queries.QUERIES)} questions{f', asked {len(tries)} times' if len(tries) > 1 else ''}"
+        return f"{len(queries.QUERIES)} questions, {rows[-1]} rows{f', asked {len(tries)} times' if len(tries) > 1 else ''}"
 
     def compared(self, lake):
         with concurrent.futures.ThreadPoolExecutor(2) as pool:

@@ -51,17 +51,12 @@ class Engine:
             answer = self._call(answer["nextUri"])
 
     def rows(self, statement):
-        """Spark's form of the rows' type, and their canonical lines."""
+        """Spark's form of the rows' type, and their canonical lines; Hudi's meta columns are left out."""
         columns, rows = self.ask(statement)
-        schema = {"type": "struct", "fields": [{"name": name, "type": kind(text)} for name, text in columns]}
-        convert = [(field["name"], canonical.from_engine(field["type"])) for field in schema["fields"]]
-        return schema, sorted(canonical.line({name: of(value) for (name, of), value in zip(convert, row)}) for row in rows)
-
-    def table(self, name, without=()):
-        """The same of all rows of a table, without Hudi's meta columns and those columns."""
-        columns = [column for column, _ in self.ask(f"select * from {name} limit 0")[0]]
-        named = [f'"{column}"' for column in columns if not column.startswith("_hoodie_") and column not in without]
-        return self.rows(f"select {', '.join(named)} from {name}")
+        kept = [place for place, (name, _) in enumerate(columns) if not name.startswith("_hoodie_")]
+        schema = {"type": "struct", "fields": [{"name": name, "type": kind(text)} for name, text in (columns[place] for place in kept)]}
+        convert = [(place, field["name"], canonical.from_engine(field["type"])) for place, field in zip(kept, schema["fields"])]
+        return schema, sorted(canonical.line({name: of(row[place]) for place, name, of in convert}) for row in rows)
 
     def _call(self, url, body=None):
         for _ in range(50):

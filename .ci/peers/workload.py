@@ -204,7 +204,9 @@ class Workload:
 
     def new_column(self):
         """A table gets one more column, and a row with it."""
-        column = MORE_COLUMNS[len(self.columns["kinds"]) - len(TABLES["kinds"])]
+        again, number = divmod(len(self.columns["kinds"]) - len(TABLES["kinds"]), len(MORE_COLUMNS))
+        name, kind = MORE_COLUMNS[number]
+        column = (f"{name}_{again}" if again else name, kind)
         self.sessions[0].run(f"alter table kinds add column {column[0]} {column[1]}")
         self.columns["kinds"].append(column)
         key = self.new_key("kinds", 0)
