@@ -18,6 +18,10 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
+/// Batches of hundreds of megabytes come and go on several threads: the system's allocator keeps much of what they leave.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// How a process ends that was interrupted.
 const INTERRUPTED: i32 = 130;
 
