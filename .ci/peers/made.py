@@ -151,19 +151,28 @@ def life():
     return "id", columns, changes
 
 
-# Columns of the table `grown`: the type that a column begins with, its value, and the type that it grows to.
-GROWN = {
-    "int_to_long": ("int32", 7, "int64"), "int_to_float": ("int32", 7, "float"), "int_to_double": ("int32", 7, "double"),
-    "long_to_double": ("int64", 1 << 40, "double"), "float_to_double": ("float", 0.25, "double"), "int_to_text": ("int32", 7, "string"),
-    "long_to_text": ("int64", 1 << 40, "string"), "double_to_text": ("double", 0.25, "string"), "date_to_text": ("date", 20000, "string"),
-    "text_to_bytes": ("string", "old", "bytes"), "decimal_9_to_18": ("decimal 9", 1234, "decimal 18"),
-    "decimal_18_to_19": ("decimal 18", 1234, "decimal 19"), "decimal_19_to_38": ("decimal 19", 1234, "decimal 38"),
-    "decimal_to_text": ("decimal 9", 1234, "string"), "int_to_decimal": ("int32", 7, "decimal 18"),
-    "field": ("struct a", 1, "struct ab"), "field_of_list": ("list a", 1, "list ab")}
+# Columns whose types grow: the type that a column begins with, its value, and the type that it grows to. Here files of before stay.
+WIDENED = {
+    "int_to_long": ("int32", 7, "int64"), "int_to_double": ("int32", 7, "double"), "long_to_double": ("int64", 1 << 40, "double"),
+    "float_to_double": ("float", 0.25, "double"), "text_to_bytes": ("string", "old", "bytes"), "decimal_9_to_18": ("decimal 9", 1234, "decimal 18"),
+    "decimal_19_to_38": ("decimal 19", 1234, "decimal 38"), "field": ("struct a", 1, "struct ab"), "field_of_list": ("list a", 1, "list ab")}
+# And here not every engine would read them rightly: they are written anew.
+OUTGROWN = {
+    "int_to_float": ("int32", 7, "float"), "int_to_text": ("int32", 7, "string"), "long_to_text": ("int64", 1 << 40, "string"),
+    "double_to_text": ("double", 0.25, "string"), "date_to_text": ("date", 20000, "string"), "decimal_18_to_19": ("decimal 18", 1234, "decimal 19"),
+    "decimal_to_text": ("decimal 9", 1234, "string"), "int_to_decimal": ("int32", 7, "decimal 18")}
 
 
-def grown():
-    """Columns whose types grow, by all that is allowed; files of before, in a partition of their own, stay as they are."""
+def widened():
+    return grown(WIDENED)
+
+
+def outgrown():
+    return grown(OUTGROWN)
+
+
+def grown(columns_of):
+    """Columns whose types grow; the row of before is in a partition of its own."""
     def kind(text):
         name, _, more = text.partition(" ")
         pair = {"type": "struct", "optional": True, "fields": [dict(NUMBER, field=field) for field in more]}
@@ -178,9 +187,9 @@ def grown():
                 "string": lambda: str(number), "bytes": lambda: base64.b64encode(b"new").decode(), "float": lambda: number + 0.5,
                 "double": lambda: number + 0.5}.get(name, lambda: number)()
 
-    columns = lambda at: {"id": NUMBER, "stage": TEXT, **{name: kind(of[at]) for name, of in GROWN.items()}}
-    old = {"id": 1, "stage": "old", **{name: value(first, n) if isinstance(n, int) else n for name, (first, n, _) in GROWN.items()}}
-    new = {"id": 2, "stage": "new", **{name: value(last, 8) for name, (_, _, last) in GROWN.items()}}
+    columns = lambda at: {"id": NUMBER, "stage": TEXT, **{name: kind(of[at]) for name, of in columns_of.items()}}
+    old = {"id": 1, "stage": "old", **{name: value(first, n) if isinstance(n, int) else n for name, (first, n, _) in columns_of.items()}}
+    new = {"id": 2, "stage": "new", **{name: value(last, 8) for name, (_, _, last) in columns_of.items()}}
     return "id", columns(0), [("stage", None, "insert"), *births([old]), ("stage", None, "grown"), ("alter", None, columns(2)), *births([new])]
 
 
@@ -203,7 +212,7 @@ def births(rows):
     return [("c", None, row) for row in rows]
 
 
-NAMES = ["odd_partitions", "many_partitions", "long_keys", "composite_keys", "only_deletes", "deletes_first", "emptied", "wide", "evolved", "life", "grown", "keyless"]
+NAMES = ["odd_partitions", "many_partitions", "long_keys", "composite_keys", "only_deletes", "deletes_first", "emptied", "wide", "evolved", "life", "widened", "outgrown", "keyless"]
 
 
 def topic(name):

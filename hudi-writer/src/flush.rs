@@ -16,7 +16,7 @@ use hudi_core::instant::{Action, Instant, InstantTime};
 use hudi_core::layout;
 use hudi_core::partition_metadata::PartitionMetadata;
 use hudi_core::properties::keys;
-use hudi_core::schema::avro;
+use hudi_core::schema::{avro, outgrown};
 use hudi_core::timeline::Timeline;
 
 use crate::buffer::{Buffer, Shape};
@@ -734,7 +734,6 @@ fn summed(instant: InstantTime, written: &[WriteStat], ignored_changes: u64, let
 }
 
 impl Session {
-    /// Plans changes onto the table as it stands.
     /// The shape of changes in these columns.
     fn shape(&self, columns: &SchemaRef) -> Shape {
         let kind = columns.field_with_name(columns::ORDER).ok().and_then(|f| OrderKind::of(f.data_type()));
@@ -747,6 +746,7 @@ impl Session {
         }
     }
 
+    /// Plans changes onto the table as it stands.
     fn planner<'a>(
         &'a self,
         changes: &'a Arc<ChangeSet>,
@@ -765,6 +765,7 @@ impl Session {
             order_column: columns.index_of(columns::ORDER).map_err(Error::columns("plan", "a commit"))?,
             deletes_must_be_found: table::is_immutable(&self.table.properties) && self.index != Index::GlobalSimple,
             truncation,
+            has_outgrown: self.table.columns().is_some_and(|stored| !outgrown(stored, columns).is_empty()),
         })
     }
 }

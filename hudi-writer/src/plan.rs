@@ -3,7 +3,7 @@
 //! Decides everything before anything is written. Not here: what becomes of a row ([`crate::fold`]), which file takes a new
 //! one ([`crate::placing`]), the timeline, and the files' bytes.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow::array::{RecordBatch, UInt32Array};
@@ -54,6 +54,8 @@ pub(crate) struct Planner<'a> {
     pub(crate) deletes_must_be_found: bool,
     /// Stored rows that it covers are no more: nothing is folded onto them, and they are removed.
     pub(crate) truncation: Option<&'a Truncation>,
+    /// A column outgrew the files that there are: all are written anew.
+    pub(crate) has_outgrown: bool,
 }
 
 /// What a commit will do.
@@ -109,7 +111,30 @@ impl Planner<'_> {
             plan.scope = Scope::Table;
             cleared.add_to(&mut plan, self.mark());
         }
+        if self.has_outgrown {
+            self.add_all_others(table, &mut plan).await?;
+        }
         Ok(plan)
+    }
+
+    /// Adds the files that nothing changes in, to be written in the columns of now.
+    async fn add_all_others(&self, table: &Table, plan: &mut Plan) -> Result<()> {
+        let all = table.slices().await?;
+        let planned: HashSet<(String, String)> = plan.files.iter().map(PlannedFile::place).collect();
+        let is_planned = |partition: &str, id: &str| {
+            let replaced = plan.replaced.get(partition);
+            planned.contains(&(partition.to_owned(), id.to_owned()))
+                || replaced.is_some_and(|ids| ids.iter().any(|of| of == id))
+        };
+        let others = all.iter().flat_map(|(partition, slices)| {
+            let others = slices.iter().filter(|slice| !is_planned(partition, &slice.file_id.to_string()));
+            others.map(|slice| (partition.as_str(), slice))
+        });
+        let others = self.open(others.collect()).await?;
+        plan.files.extend(others);
+        plan.files.sort_by(|a, b| a.partition.cmp(&b.partition));
+        plan.scope = Scope::Table;
+        Ok(())
     }
 
     /// Takes out what a truncate covers: the file groups that are left.

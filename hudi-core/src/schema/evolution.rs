@@ -1,8 +1,8 @@
-//! Which changes of a schema a table can follow while its old files stay as they are.
+//! Which changes of a schema a table can follow, and for which of them its old files must be written anew.
 //!
 //! The rule is what was executed on Hudi 0.14 to 1.1 and hudi-rs with copy-on-write tables of version 6: what reads right in
 //! all of them, and what Java rewrites right. On merge-on-read some of it must wait until the old logs are compacted:
-//! [`Evolution::needs_compaction`]. Values are not converted here.
+//! [`Evolution::needs_compaction`]. SQL engines follow less of it: [`outgrown`]. Values are not converted here.
 
 use std::sync::Arc;
 
@@ -43,6 +43,32 @@ pub fn evolve(table: &Schema, incoming: &Schema) -> Result<Evolution> {
 pub fn evolve_column(table: &FieldRef, incoming: &Field) -> Result<FieldRef> {
     Merging { needs_compaction: Vec::new() }.field(table, incoming, table.name(), false)
 }
+
+/// The columns of `grown` whose type is so much wider than in `table` that not every engine reads files of before rightly.
+///
+/// Of the SQL engines over Hive's or Glue's catalog Presto 0.287 reads an int as a decimal of other digits, Trino 476 as another float, both
+/// without an error; they refuse text for anything else, and decimals of more than 18 digits for fewer. Spark and hudi-rs read all of them.
+pub fn outgrown<'a>(table: &Schema, grown: &'a Schema) -> Vec<&'a str> {
+    let is_outgrown = |field: &&FieldRef| {
+        table.fields().find(field.name()).is_some_and(|(_, old)| is_misread(old.data_type(), field.data_type()))
+    };
+    grown.fields().iter().filter(is_outgrown).map(|field| field.name().as_str()).collect()
+}
+
+/// Whether an engine misreads values of the type `old` in a column of the wider type `new`.
+fn is_misread(old: &DataType, new: &DataType) -> bool {
+    use DataType::{Binary, Decimal128, Float32, Float64, Int32, Int64, Utf8};
+    match (old, new) {
+        (Int32, Int64) | (Int32 | Int64 | Float32, Float64) | (Utf8, Binary) => false,
+        (Decimal128(p, s), Decimal128(q, t)) => s != t || (*p <= LONG_DECIMAL) != (*q <= LONG_DECIMAL),
+        // Within them no type grows: fields are added.
+        (old, new) if old.is_nested() || new.is_nested() => false,
+        (old, new) => old != new,
+    }
+}
+
+/// Engines hold decimals of up to so many digits as a long, and longer ones otherwise.
+const LONG_DECIMAL: u8 = 18;
 
 struct Merging {
     needs_compaction: Vec<String>,

@@ -10,6 +10,6 @@ pub mod placing;
 
 mod from_avro;
 
-pub use evolution::{Evolution, evolve};
+pub use evolution::{Evolution, evolve, outgrown};
 pub use mapping::ColumnMap;
 pub use placing::{Incoming, OnSchemaConflict, Place, Placed, place};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Fields, Schema, TimeUnit};
 use hudi_core::Error;
 use hudi_core::schema::mapping::Moment;
-use hudi_core::schema::{ColumnMap, Incoming, OnSchemaConflict, Place, Placed, avro, evolve, names, place};
+use hudi_core::schema::{ColumnMap, Incoming, OnSchemaConflict, Place, Placed, avro, evolve, names, outgrown, place};
 
 use DataType::{Binary, Boolean, Date32, Decimal128, Float32, Float64, Int32, Int64, Utf8};
 
@@ -191,6 +191,44 @@ fn types_grow_only_where_every_reader_follows() {
         assert!(
             message.contains("`c`") && message.contains(&table.to_string()) && message.contains(&incoming.to_string())
         );
+    }
+}
+
+#[test]
+fn types_that_not_every_engine_reads_wider_are_outgrown() {
+    let is_outgrown = |old: &DataType, new: &DataType| {
+        let new = schema(&[("new", Utf8), ("c", new.clone())]);
+        !outgrown(&schema(&[("c", old.clone())]), &new).is_empty()
+    };
+    for (old, new) in [
+        (Int32, Int64),
+        (Int32, Float64),
+        (Int64, Float64),
+        (Float32, Float64),
+        (Utf8, Binary),
+        (Decimal128(9, 2), Decimal128(18, 2)),
+        (Decimal128(19, 2), Decimal128(38, 2)),
+        (
+            list(DataType::Struct(fields(&[("a", Int32)]))),
+            list(DataType::Struct(fields(&[("a", Int32), ("b", Int32)]))),
+        ),
+        (micros(), micros()),
+    ] {
+        assert!(!is_outgrown(&old, &new), "{old} {new}");
+    }
+    for (old, new) in [
+        (Int32, Float32),
+        (Int64, Float32),
+        (Int32, Decimal128(12, 2)),
+        (Int32, Utf8),
+        (Int64, Utf8),
+        (Float64, Utf8),
+        (Date32, Utf8),
+        (Decimal128(9, 2), Utf8),
+        (Decimal128(18, 2), Decimal128(19, 2)),
+        (Decimal128(9, 2), Decimal128(11, 4)),
+    ] {
+        assert!(is_outgrown(&old, &new), "{old} {new}");
     }
 }
 

@@ -5,7 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, BooleanArray, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray, StructArray,
+    Array, ArrayRef, BooleanArray, Decimal128Array, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray,
+    StructArray,
 };
 use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::{DataType, Field, Fields, Schema};
@@ -18,8 +19,9 @@ use hudi_core::instant::{Action, Instant, InstantTime};
 use hudi_core::layout;
 use hudi_core::version::TimelineLayout;
 use hudi_writer::{
-    CommitOutcome, NewTable, OnSchemaConflict, ReadOptions, Table, TableWriter, WriterSettings, check_table,
+    CommitOutcome, Index, NewTable, OnSchemaConflict, ReadOptions, Table, TableWriter, WriterSettings, check_table,
 };
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use crate::model::{Change, any_original, batch, commit, type_of};
 
@@ -319,6 +321,51 @@ async fn numbers_with_more_digits_than_the_column_holds_are_refused() {
     assert!(taken.refused[0].reason.contains("`n`") && taken.refused[0].reason.contains("Float64"));
     commit(&mut writer).await;
     assert_eq!(values(folder.path(), &["n"]).await, expected([("1", "0.5"), ("2", "7.0")]));
+}
+
+/// Other engines than Hudi's own read old files under some wider types as other values, or not at all.
+#[tokio::test]
+async fn a_column_that_outgrows_its_files_has_all_of_them_written_anew() {
+    let short = |values: &[i32]| -> ArrayRef { Arc::new(Int32Array::from(values.to_vec())) };
+    let wide = |numbers: [i64; 2]| -> ArrayRef {
+        Arc::new(Decimal128Array::from(numbers.map(i128::from).to_vec()).with_precision_and_scale(12, 2).unwrap())
+    };
+    let ids: ArrayRef = Arc::new(Int64Array::from((1..=60).collect::<Vec<_>>()));
+    let many: Vec<i32> = (1..=60).collect();
+    for (table, groups) in [
+        (NewTable::new("t", ["id"]).index(Index::Bucket(8.try_into().unwrap())), 8),
+        (NewTable::new("t", ["id"]).partition_by(["p"]), 2),
+        (NewTable::new("t", ["id"]).partition_by(["p"]).index(Index::GlobalSimple), 2),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let url = folder.path().to_str().unwrap();
+        let mut writer = TableWriter::builder(url).create(&table).await.unwrap();
+        let of_two: ArrayRef =
+            Arc::new(StringArray::from_iter_values((1..=60).map(|id| if id < 30 { "x" } else { "y" })));
+        let first = [("id", Arc::clone(&ids)), ("n", short(&many)), ("m", short(&many)), ("p", of_two)];
+        let _ = writer.write(&rows(&first, 0)).unwrap();
+        assert_eq!(commit(&mut writer).await.files, groups);
+        // Every engine reads an int as a long: one file is written.
+        let second = [("id", ints([1])), ("n", short(&[1])), ("m", ints([1])), ("p", texts(["x"]))];
+        let _ = writer.write(&rows(&second, 60)).unwrap();
+        assert_eq!(commit(&mut writer).await.files, 1);
+        let third = [("id", ints([1, 61])), ("n", wide([150, 250])), ("m", ints([1, 2])), ("p", texts(["x", "x"]))];
+        let _ = writer.write(&rows(&third, 61)).unwrap();
+        let grown = commit(&mut writer).await;
+        assert_eq!((grown.inserted_rows, grown.updated_rows, grown.deleted_rows, grown.files), (1, 1, 0, groups));
+        let mut wanted: BTreeMap<String, String> =
+            (2..=60).map(|id| (format!("{id}"), format!("{id}.00 {id}"))).collect();
+        wanted.extend(expected([("1", "1.50 1"), ("61", "2.50 2")]));
+        assert_eq!(values(folder.path(), &["n", "m"]).await, wanted);
+        for file in writer.table().files().await.unwrap() {
+            let bytes = std::fs::read(folder.path().join(&file.path)).unwrap();
+            let stored = ParquetRecordBatchReaderBuilder::try_new(bytes::Bytes::from(bytes)).unwrap();
+            assert_eq!(stored.schema().field_with_name("n").unwrap().data_type(), &DataType::Decimal128(12, 2));
+        }
+        // Once is enough.
+        let _ = writer.write(&rows(&third, 63)).unwrap();
+        assert!(commit(&mut writer).await.files < groups);
+    }
 }
 
 #[tokio::test]
