@@ -188,6 +188,8 @@ fn a_usage_that_is_wrong_or_refused_ends_with_2_and_leaves_nothing() {
     shop.inspect(&["--timeline", "--output", "jsonl"]).failed(2, "--output");
     let usual = ["--format", "debezium-json", "--input", "capture.jsonl"];
     let with = |more: &[&str]| run(shop.0.path(), REPLAY, &[&usual, more].concat());
+    with(&["--table", "gs://bucket/items"]).failed(2, "gs");
+    #[cfg(not(feature = "s3"))]
     with(&["--table", "s3://bucket/items"]).failed(2, "s3");
     with(&["--table", "items", "--schema", "capture.jsonl"]).failed(2, "capture.jsonl");
     with(&["--table", "items", "--schema", "none.json"]).failed(2, "none.json");
