@@ -233,7 +233,9 @@ impl Ingest {
         }
         let before = fed.work.size.bytes;
         fed.wake_for(&batch);
-        fed.work.add_changes(batch, Box::new(originals), now_ms);
+        // They came when the decoder that holds changes got the first of them.
+        let since_ms = fed.held_since_ms.unwrap_or(now_ms);
+        fed.work.add_changes(batch, Box::new(originals), since_ms);
         fed.counters.received_bytes += (fed.work.size.bytes - before) as u64;
         Ok(())
     }

@@ -81,7 +81,7 @@ pub(super) struct Size {
 }
 
 impl Work {
-    pub(super) fn add_changes(&mut self, batch: ChangeBatch, originals: Box<dyn Originals>, now_ms: i64) {
+    pub(super) fn add_changes(&mut self, batch: ChangeBatch, originals: Box<dyn Originals>, since_ms: i64) {
         for (partition, span) in spans_of(&batch) {
             self.spans.of(&batch.topic, partition).take_in(span);
         }
@@ -89,7 +89,7 @@ impl Work {
             rows: batch.num_rows(),
             bytes: batch.memory_bytes() + batch.num_rows() * ROW_BYTES + originals.memory_bytes(),
             letters: 0,
-            since_ms: Some(now_ms),
+            since_ms: Some(since_ms),
             oldest_source_ms: arrow::compute::min(&batch.source_ts_ms),
             newest_source_ms: arrow::compute::max(&batch.source_ts_ms),
         });

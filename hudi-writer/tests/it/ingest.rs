@@ -149,6 +149,23 @@ async fn a_table_commits_by_rows_by_bytes_or_by_age() {
     assert_eq!(rig.ids("a").await, (0..8).collect::<Vec<_>>());
 }
 
+/// Changes that a decoder held until their table was due are due when it hands them over.
+#[tokio::test]
+async fn what_waited_in_a_decoder_has_waited() {
+    let triggers = Triggers { age_ms: 1_000, ..Triggers::default() };
+    let mut rig = Rig::new("decoder", IngestSettings { triggers, ..IngestSettings::default() }).with(&["a"]);
+    rig.ingest.hold("a", Held { rows: 1, bytes: 100 }).unwrap();
+    rig.clock.advance(999);
+    assert_eq!(rig.due(), "");
+    rig.clock.advance(1);
+    assert_eq!(rig.due(), "a Age");
+    rig.take("a", "a", 0, 0..1);
+    rig.ingest.hold("a", Held::default()).unwrap();
+    assert_eq!((rig.due().as_str(), rig.commit().await.as_str()), ("a Age", "a +1"));
+    rig.take("a", "a", 0, 1..2);
+    assert_eq!(rig.due(), "");
+}
+
 #[tokio::test]
 async fn a_table_is_made_of_its_template_when_the_first_row_comes() {
     let mut rig = Rig::new("template", IngestSettings::default());
