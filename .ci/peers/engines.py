@@ -13,7 +13,6 @@ Glue fails meanwhile: throttled in mid-sync it must hold all the same; where it 
 
 A capture that is not there is passed over, loudly. Only the standard library is needed.
 """
-import argparse
 import concurrent.futures
 import datetime
 import json
@@ -32,7 +31,7 @@ import spark_server
 import sql
 import tables
 from compare import Failure, identical, normal, same
-from peers import HERE, Programs
+from peers import Programs
 from results import Results
 
 BUCKET = "engines"
@@ -201,25 +200,11 @@ def sql_name(entry):
     return f'"{DATABASE}"."{glue_name(entry)}"'
 
 
-def arguments():
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--suite", default=os.path.join(HERE, "suite.json"))
-    p.add_argument("--work", required=True, help="where captures are cut")
-    p.add_argument("--replay", required=True, help="our program of this name")
-    p.add_argument("--inspect", required=True)
-    p.add_argument("--glue-sync", required=True)
-    p.add_argument("--shared", default="shared captures", help="the folder of shared captures")
-    p.add_argument("--only", default="", help="a regular expression on the tables' names")
-    return p.parse_args()
-
-
 def main():
-    a = arguments()
-    work = os.path.abspath(a.work)
-    os.makedirs(work, exist_ok=True)
-    with open(a.suite, encoding="utf-8") as f:
-        suite = json.load(f)
-    entries = [e for e in tables.entries(suite, os.path.abspath(a.shared), work, "engines") if re.search(a.only, e["name"])]
+    p = tables.parser(__doc__)
+    p.add_argument("--glue-sync", required=True)
+    a = p.parse_args()
+    work, entries = tables.chosen(a, "engines")
     began = time.time()
     run = Suite(work, Programs(a.replay, a.inspect, a.glue_sync), [sql.Engine(name) for name in sql.here()])
     there = run.run(entries)

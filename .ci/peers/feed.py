@@ -139,7 +139,8 @@ def tables(a):
     for name, rows in made.items():
         table = os.path.join(a.work, "tables", name)
         programs.check(table)
-        found = [json.dumps({k: v for k, v in json.loads(text).items() if k in json.loads(rows[0])}, sort_keys=True) for text in programs.rows(table)]
+        columns = json.loads(rows[0]).keys()
+        found = [json.dumps({k: v for k, v in json.loads(text).items() if k in columns}, sort_keys=True) for text in programs.rows(table)]
         identical(sorted(rows), sorted(found))
     print(f"{len(made)} tables of {a.tables} topics are what was made, {sum(map(len, made.values()))} rows")
     worst = sorted(behind.values())

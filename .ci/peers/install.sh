@@ -9,8 +9,7 @@
 # Python's venv come from the system; where they are absent, apt-get brings them, which needs root.
 set -euo pipefail
 
-PEERS="${HUDI_PEERS:-$HOME/.cache/hudi-peers}"
-MAVEN_PLUGIN=org.apache.maven.plugins:maven-dependency-plugin:3.6.1
+. "$(dirname "${BASH_SOURCE[0]}")/downloads.sh"
 HUDI_RS=0.5.0
 
 packages=()
@@ -19,10 +18,7 @@ command -v java >/dev/null || packages+=(openjdk-17-jre-headless)
 command -v mvn >/dev/null || packages+=(maven)
 command -v python3 >/dev/null || packages+=(python3)
 python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv)
-if [ ${#packages[@]} -gt 0 ]; then
-    apt-get update -qq
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null
-fi
+debian "${packages[@]}"
 
 mkdir -p "$PEERS/jars"
 # Two at a time would tread on each other.

@@ -16,11 +16,9 @@ The tables are suite.json's (tables.py). What is held:
 One JVM runs at a time; the next version is installed meanwhile. A capture that is not there is passed over, loudly. Only the
 standard library is needed here; each peer runs in its own environment (install.sh).
 """
-import argparse
 import collections
 import json
 import os
-import re
 import shutil
 import sys
 import time
@@ -34,7 +32,7 @@ import places
 import spark_server
 import tables
 from compare import Failure, blur, identical, normal, same
-from peers import HERE, HudiRs, Java, Programs, install, installed
+from peers import HudiRs, Java, Programs, install, installed
 from results import Results
 
 # Those that can be told to leave a table's version as it is, and do so.
@@ -214,24 +212,11 @@ class Suite(Results):
                 f"{self.counts['dead']} dead instants, {self.counts['on S3']} on S3, {self.counts['points']} points compared, {time.time() - started:.0f} s")
 
 
-def arguments():
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--suite", default=os.path.join(HERE, "suite.json"))
-    p.add_argument("--work", required=True, help="where the tables are made")
-    p.add_argument("--replay", required=True, help="our program of this name")
-    p.add_argument("--inspect", required=True)
-    p.add_argument("--shared", default="shared captures", help="the folder of shared captures")
-    p.add_argument("--hudi", nargs="+", default=["0.15.0", "1.0.2", "1.1.1"])
-    p.add_argument("--only", default="", help="a regular expression on the tables' names")
-    return p.parse_args()
-
-
 def main():
-    a = arguments()
-    work = os.path.abspath(a.work)
-    os.makedirs(work, exist_ok=True)
-    with open(a.suite, encoding="utf-8") as f:
-        entries = [e for e in tables.entries(json.load(f), os.path.abspath(a.shared), work) if re.search(a.only, e["name"])]
+    p = tables.parser(__doc__)
+    p.add_argument("--hudi", nargs="+", default=["0.15.0", "1.0.2", "1.1.1"])
+    a = p.parse_args()
+    work, entries = tables.chosen(a)
     suite, summaries, made = Suite(work, Programs(a.replay, a.inspect)), [], None
     coming = install(a.hudi[0], *(["s3"] if S3 else []))
     for number, hudi in enumerate(a.hudi):

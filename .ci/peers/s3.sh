@@ -7,13 +7,11 @@
 # The server is moto, in memory (s3_server.py says what it can do beyond), installed to ${HUDI_PEERS:-$HOME/.cache/hudi-peers}/moto.
 set -euo pipefail
 HERE="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
-MOTO="${HUDI_PEERS:-$HOME/.cache/hudi-peers}/moto"
+. "$HERE/downloads.sh"
+MOTO="$PEERS/moto"
 
 if ! "$MOTO/bin/python" -c 'import moto.server, werkzeug, pyparsing' 2>/dev/null; then
-    python3 -c 'import ensurepip, venv' 2>/dev/null || {
-        apt-get update -qq
-        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends python3 python3-venv >/dev/null
-    }
+    python3 -c 'import ensurepip, venv' 2>/dev/null || debian python3 python3-venv
     mkdir -p "$(dirname "$MOTO")"
     python3 -m venv --clear "$MOTO"
     "$MOTO/bin/python" -m pip install --quiet --disable-pip-version-check 'moto[server,s3,glue]==5.2.5'

@@ -14,13 +14,37 @@ suite.json:
 
 An entry: name, capture, table, input (a path), topic, arguments, java, go_on, alike (tables with the same `alike` hold the same rows).
 """
+import argparse
 import itertools
+import json
 import os
+import re
 
 import made
-from peers import REPO
+from peers import HERE, REPO
 
 EXAMPLES = {"orders": ("examples/data/orders.jsonl.gz", "pg_dev_13.json.public.orders", ["--format", "debezium-json", "--schema", "examples/data/orders.schema.json"])}
+
+
+def parser(doc):
+    """What every suite over these tables is told; others add to it."""
+    p = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--suite", default=os.path.join(HERE, "suite.json"))
+    p.add_argument("--work", required=True, help="where what it takes is made")
+    p.add_argument("--replay", required=True, help="our program of this name")
+    p.add_argument("--inspect", required=True)
+    p.add_argument("--shared", default="shared captures", help="the folder of shared captures")
+    p.add_argument("--only", default="", help="a regular expression on the tables' names")
+    return p
+
+
+def chosen(a, groups="tables"):
+    """The folder to work in, which is there then, and the entries that were asked for."""
+    work = os.path.abspath(a.work)
+    os.makedirs(work, exist_ok=True)
+    with open(a.suite, encoding="utf-8") as f:
+        found = entries(json.load(f), os.path.abspath(a.shared), work, groups)
+    return work, [entry for entry in found if re.search(a.only, entry["name"])]
 
 
 def entries(suite, shared, work, groups="tables"):
